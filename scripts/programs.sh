@@ -1,0 +1,30 @@
+#!/bin/sh
+# See to the programs that were not written here:  programs.sh test | bench
+#
+# As root on Debian or Ubuntu what is missing is installed. Elsewhere it is named, with the command to type; the
+# tests that need it are then skipped visibly, and fail in CI (CI=true), where "skipped" would mean "not proven".
+set -eu
+cd "$(dirname "$0")/.."
+case ${1:?usage: programs.sh test|bench} in
+    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks' ;;
+    bench) wanted='postfix:postfix smtp-source:postfix smtp-sink:postfix redis-server:redis-server haproxy:haproxy taskset:util-linux' ;;
+    *)     echo "usage: programs.sh test|bench" >&2; exit 64 ;;
+esac
+PATH=$PATH:/usr/sbin:/sbin
+
+packages=
+for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null && continue
+    case " $packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
+done
+packages=${packages# }
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "izinli: installing $packages (no service is started)"
+    # shellcheck disable=SC2086  # a list of words
+    sh scripts/apt.sh $packages
+else
+    echo "izinli: not installed here: $packages — what needs them cannot run"
+    echo "izinli: on Debian or Ubuntu type:  sudo apt-get install $packages"
+fi

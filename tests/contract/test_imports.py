@@ -1,0 +1,127 @@
+"""The house has directions: who may import whom. Read from the source, so that a lazy import counts too."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLANES = ("filters", "gateway", "registry")
+HOUSE = {*PLANES, "bench", "tests"}
+
+# `filters` decides from what it is given: no I/O, no clock, no environment, no chance, no log.
+PURE_THIRD_PARTY = {"cryptography", "idna"}
+IMPURE = {
+    *("asyncio", "concurrent", "io", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "sched"),
+    *("secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess"),
+    *("tempfile", "threading", "time", "urllib", "uuid", "warnings"),
+}
+CLOCK_CALLS = {"now", "today", "utcnow", "fromtimestamp"}
+
+# The protocol cores are sans-I/O: bytes in, events and bytes out, time passed in.
+CORES = (
+    *("gateway/smpp/pdu.py", "gateway/smpp/session.py", "gateway/smpp/statuses.py", "gateway/smpp/parts.py"),
+    *("gateway/smtp/session.py", "gateway/smtp/replies.py"),
+)
+IO = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "uvloop"}
+
+# The two planes meet in data. One file starts both.
+BOTH_PLANES = ROOT / "gateway/cli.py"
+
+
+def sources(*directories: str) -> list[Path]:
+    return [path for directory in directories for path in sorted((ROOT / directory).rglob("*.py"))]
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """(absolute dotted name, line) of each import of a file, wherever in it the import stands."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def offences(paths: list[Path], allowed: Callable[[str], bool]) -> list[str]:
+    """`file:line imports name` for each import whose top-level name the predicate `allowed` refuses."""
+    assert paths, "no source was read: the check would pass for the wrong reason"
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in paths
+        for name, line in imported(path)
+        if not allowed(name.partition(".")[0])
+    ]
+
+
+def test_filters_are_pure() -> None:
+    pure = (sys.stdlib_module_names - IMPURE) | PURE_THIRD_PARTY | {"filters"}
+    assert offences(sources("filters"), pure.__contains__) == []
+
+
+def test_filters_do_not_ask_the_clock() -> None:
+    calls = [
+        f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.attr}()"
+        for path in sources("filters")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS
+    ]
+    assert calls == []
+
+
+def test_gateway_does_not_know_the_registry() -> None:
+    paths = [path for path in sources("gateway") if path != BOTH_PLANES]
+    assert offences(paths, lambda name: name != "registry") == []
+
+
+def test_registry_imports_filters_alone() -> None:
+    assert offences(sources("registry"), lambda name: name not in HOUSE - {"registry", "filters"}) == []
+
+
+def test_nobody_imports_tests_or_bench() -> None:
+    assert offences(sources(*PLANES), lambda name: name not in {"tests", "bench"}) == []
+    assert offences(sources("bench"), lambda name: name != "tests") == []
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_protocol_core_does_no_io(core: str) -> None:
+    assert offences([ROOT / core], lambda name: name not in IO) == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A library that only comes along with another one may stop coming along."""
+    declared = {
+        re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ;]", line, maxsplit=1)[0]).lower()
+        for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    provides = importlib.metadata.packages_distributions()
+
+    def known(name: str) -> bool:
+        if name in sys.stdlib_module_names or name in HOUSE:
+            return True
+        return any(re.sub(r"[-_.]+", "-", item).lower() in declared for item in provides.get(name, []))
+
+    assert offences(sources(*PLANES), known) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import registry", "registry"),
+        ("def f():\n    from registry.ledger import Ledger", "registry.ledger.Ledger"),
+        ("from . import pdu", "gateway.smpp.pdu"),
+        ("from ..limits import X", "gateway.limits.X"),
+    ],
+)
+def test_the_reader_sees_every_form_of_import(text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda _self: text.encode())
+    assert [name for name, _ in imported(ROOT / "gateway/smpp/listener.py")] == [expected]
