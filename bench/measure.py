@@ -1,0 +1,122 @@
+"""Samples, rows and tables: interleaved rounds, medians, ratios to a floor, targets met or missed.
+
+The machine may be small and others may work on it: rounds visit every program in turn, so that a bad moment hits all
+of them alike; the median of the rounds is reported, and every single sample stands in the result file.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.process import Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long: rounds, and seconds that each program is under load in each round."""
+
+    rounds: int
+    seconds: float
+
+
+FULL = Plan(rounds=5, seconds=3.0)
+QUICK = Plan(rounds=1, seconds=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run against one program: messages, wall seconds, CPU seconds of the program and of its helper."""
+
+    messages: int
+    seconds: float
+    cpu_s: float
+    helper_cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be measured: `load(n)` puts n messages through it."""
+
+    key: str
+    name: str
+    load: Callable[[int], Sample]
+
+
+@dataclass(slots=True)
+class Row:
+    """A target with its samples."""
+
+    key: str
+    name: str
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def cpu_s(self) -> float:
+        """Median CPU seconds per message."""
+        return statistics.median(sample.cpu_s / sample.messages for sample in self.samples)
+
+    @property
+    def helper_cpu_s(self) -> float:
+        """Median CPU seconds per message of the helper, shown apart."""
+        return statistics.median(sample.helper_cpu_s / sample.messages for sample in self.samples)
+
+    @property
+    def rate(self) -> float:
+        """Median messages per second of the whole chain on this machine."""
+        return statistics.median(sample.messages / sample.seconds for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target of the project: `value` against `limit`; `at_least` says which side is good."""
+
+    text: str
+    value: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(slots=True)
+class Table:
+    """One comparison: what was sent, the rows, what could not be measured, the verdicts; `unit` is "ms" or "µs"."""
+
+    key: str
+    title: str
+    unit: str
+    rows: list[Row]
+    absent: list[Absent] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def row(self, key: str) -> Row | None:
+        return next((row for row in self.rows if row.key == key), None)
+
+    def judge(self, key: str, floor: str, limit: float, text: str) -> None:
+        """Add the verdict on the CPU per message of a row over that of another, when both were measured."""
+        row, base = self.row(key), self.row(floor)
+        if row and base:
+            self.verdicts.append(Verdict(text, row.cpu_s / base.cpu_s, limit))
+
+    def judge_rate(self, key: str, limit: float, text: str) -> None:
+        """Add the verdict on messages per second of a row."""
+        if row := self.row(key):
+            self.verdicts.append(Verdict(text, row.rate, limit, at_least=True))
+
+
+def interleave(targets: Sequence[Target], plan: Plan, *, first_guess: int) -> list[Row]:
+    """Warm up and size each target's runs to the plan, then go round all of them, starting elsewhere each time."""
+    rows = {target.key: Row(target.key, target.name) for target in targets}
+    counts = {}
+    for target in targets:
+        warm = target.load(first_guess)
+        counts[target.key] = max(first_guess, int(warm.messages / warm.seconds * plan.seconds))
+    for number in range(plan.rounds):
+        start = number % len(targets)
+        for target in (*targets[start:], *targets[:start]):
+            rows[target.key].samples.append(target.load(counts[target.key]))
+    return list(rows.values())

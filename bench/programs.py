@@ -1,0 +1,138 @@
+"""The programs of the tables: who stands in the middle, and who stands at both ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.process import Missing, Program, free_port, run, which
+
+SINK_CONNECTIONS_MAX = 512  # smtp-sink's own default of 256 leaves excess connections waiting in the kernel
+
+HAPROXY = """\
+global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+listen pass_through
+  bind 127.0.0.1:{port}
+  server next_hop 127.0.0.1:{next_hop}
+"""
+
+# Postfix as it is configured when installed, with the one option. No maps, no milters, nothing checked beyond "may this
+# client relay", nothing changed but the Received line.
+POSTFIX_MAIN = """\
+compatibility_level = 3.6
+queue_directory = {directory}/spool
+data_directory = {directory}/data
+myhostname = proxy.example.test
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+alias_maps =
+"""
+
+POSTFIX_MASTER = """\
+127.0.0.1:{port} inet n - n - 100 smtpd
+  -o smtpd_proxy_filter=127.0.0.1:{next_hop}
+rewrite unix - - n - - trivial-rewrite
+anvil unix - - n - 1 anvil
+proxymap unix - - n - - proxymap
+tlsmgr unix - - n 1000? 1 tlsmgr
+"""
+
+
+@contextmanager
+def haproxy(directory: Path, next_hop: int) -> Iterator[Program]:
+    """Plain TCP pass-through: the floor, what it costs that bytes come in and go out at all."""
+    port = free_port()
+    config = directory / f"haproxy-{port}.cfg"
+    config.write_text(HAPROXY.format(port=port, next_hop=next_hop))
+    program = Program("haproxy", "HAProxy", port, directory / "haproxy.log")
+    program.start([which("haproxy"), "-db", "-f", str(config)])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+class _Postfix(Program):
+    """Postfix detaches itself; its master is found by its pid file, and leads the session of its daemons."""
+
+    def __init__(self, port: int, directory: Path) -> None:
+        super().__init__("proxy_filter", "Postfix proxy_filter", port, directory / "postfix.log")
+        self._command = [which("postfix"), "-c", str(directory)]
+        self._pid_file = directory / "spool/pid/master.pid"
+
+    def begin(self) -> None:
+        run([*self._command, "start"])
+        self.wait_for_port()
+        self.session = os.getsid(int(self._pid_file.read_text()))
+
+    def stop(self) -> None:
+        run([*self._command, "stop"])
+
+
+@contextmanager
+def postfix_proxy_filter(directory: Path, next_hop: int) -> Iterator[Program]:
+    """A private Postfix whose smtpd passes each message to the sink before it answers the dot."""
+    if os.geteuid() != 0:
+        raise Missing("Postfix's master starts as root only")
+    home = directory / "postfix"
+    (home / "spool").mkdir(parents=True)
+    port = free_port()
+    (home / "main.cf").write_text(POSTFIX_MAIN.format(directory=home))
+    (home / "master.cf").write_text(POSTFIX_MASTER.format(port=port, next_hop=next_hop))
+    run(["install", "-d", "-o", "postfix", "-m", "700", str(home / "data")])
+    program = _Postfix(port, home)
+    program.begin()
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+@contextmanager
+def aiosmtpd_sink(directory: Path) -> Iterator[Program]:
+    """aiosmtpd as it is, throwing messages away: no next hop, so a floor for a server built on it, not a proxy."""
+    port = free_port()
+    program = Program("aiosmtpd", "aiosmtpd, sink only", port, directory / "aiosmtpd.log")
+    where = f"127.0.0.1:{port}"
+    program.start([sys.executable, "-m", "aiosmtpd", "-n", "-l", where, "-c", "aiosmtpd.handlers.Sink"])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+@contextmanager
+def redis(directory: Path) -> Iterator[Program]:
+    """The consent index of the gateway's row; nothing on disk."""
+    port = free_port()
+    program = Program("redis", "Redis (the index)", port, directory / "redis.log")
+    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(directory)]
+    program.start([which("redis-server"), "--port", str(port), *options])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+@contextmanager
+def smtp_sink(directory: Path, port: int, *, dump: Path | None = None) -> Iterator[Program]:
+    """Postfix's smtp-sink: accepts and throws away, or writes what it got to the file `dump`."""
+    program = Program("sink", "smtp-sink", port, directory / "smtp-sink.log")
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    keep = ["-D", str(dump)] if dump else []
+    where = [f"127.0.0.1:{port}", str(SINK_CONNECTIONS_MAX)]
+    program.start([which("smtp-sink"), *user, *keep, "-4", "-m", str(SINK_CONNECTIONS_MAX), *where])
+    try:
+        yield program
+    finally:
+        program.stop()

@@ -1,0 +1,82 @@
+"""The tables on the screen, and the same as JSON for whoever compares two days."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bench import machine
+from bench.measure import Row, Table
+
+SCALE = {"ms": 1e3, "µs": 1e6}
+FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
+
+
+def show(console: Console, table: Table) -> None:
+    """Print one table with its ratios and verdicts."""
+    floors = {key: floor for key in FLOORS if (floor := table.row(key))}
+    grid = Grid(title=table.title, title_justify="left", title_style="bold")
+    grid.add_column("program")
+    for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors)):
+        grid.add_column(heading, justify="right")
+    for row in table.rows:
+        ratios = [_figure(row.cpu_s / floor.cpu_s) for floor in floors.values()]
+        grid.add_row(row.name, f"{row.rate:,.0f}", _figure(row.cpu_s * SCALE[table.unit]), *ratios)
+        if row.helper_cpu_s:
+            grid.add_row("  and its Redis index", "", _figure(row.helper_cpu_s * SCALE[table.unit]), style="dim")
+    for absent in table.absent:
+        grid.add_row(f"{absent.name}: not measured, {absent.why}", style="dim")
+    console.print()
+    console.print(grid)
+    for verdict in table.verdicts:
+        word = Text("met   ", "green") if verdict.met else Text("MISSED", "bold red")
+        console.print(Text("  ") + word + Text(f"  {verdict.text}: {_figure(verdict.value)}"))
+
+
+def write(directory: Path, tables: list[Table], *, load_before: float) -> Path:
+    """Write the whole run to `<date>-<processor>-<cores>-cores.json`; the path is returned."""
+    today = datetime.date.today().isoformat()
+    path = directory / f"{today}-{machine.slug()}.json"
+    content = {
+        "date": today,
+        "machine": machine.facts(),
+        "load_average_before": round(load_before, 2),
+        "tables": [_as_json(table) for table in tables],
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _as_json(table: Table) -> dict[str, object]:
+    return {
+        "key": table.key,
+        "title": table.title,
+        "rows": [_row_as_json(row, table) for row in table.rows],
+        "not_measured": [asdict(absent) for absent in table.absent],
+        "targets": [asdict(verdict) | {"met": verdict.met} for verdict in table.verdicts],
+    }
+
+
+def _row_as_json(row: Row, table: Table) -> dict[str, object]:
+    ratios = {key: round(row.cpu_s / floor.cpu_s, 3) for key in FLOORS if (floor := table.row(key))}
+    return {
+        "key": row.key,
+        "name": row.name,
+        "messages_per_s": round(row.rate, 1),
+        "cpu_s_per_message": float(f"{row.cpu_s:.4g}"),
+        "index_cpu_s_per_message": float(f"{row.helper_cpu_s:.4g}"),
+        "cpu_ratio_to": ratios,
+        "samples": [asdict(sample) for sample in row.samples],
+    }
+
+
+def _figure(value: float) -> str:
+    """Three significant digits: more would claim a precision that loopback on a shared machine does not have."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

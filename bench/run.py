@@ -1,0 +1,51 @@
+"""`make bench`: the comparison tables, side by side in one run, on loopback.
+
+Everything is started here on free ports and stopped at the end. The CPU time of the program in the middle is what is
+compared: it says what a message costs whatever the machine; messages per second are of the whole chain, in which load
+generator, program and sink share the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import machine, measure, report, smtp
+from bench.measure import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tables; 0 when every target was met, 1 when one was missed."""
+    options = _options(arguments)
+    plan = measure.QUICK if options.quick else measure.FULL
+    console = Console()
+    load_before = machine.load_average()
+    facts = machine.facts()
+    console.print(f"{facts['cpu']}, {facts['cores']} cores, kernel {facts['kernel']}, Python {facts['python']}")
+    console.print(f"{plan.rounds} interleaved rounds of {plan.seconds:g} s, medians; load average {load_before:.2f}")
+    tables: list[Table] = []
+    with tempfile.TemporaryDirectory(prefix="izinli-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # Postfix's daemons and smtp-sink are other users
+        for table in smtp.tables(directory, plan):
+            tables.append(table)
+            report.show(console, table)
+    if not options.quick:
+        console.print(f"\nwritten: {report.write(RESULTS, tables, load_before=load_before)}")
+    return 0 if all(verdict.met for table in tables for verdict in table.verdicts) else 1
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round; nothing is written")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
