@@ -1,0 +1,39 @@
+"""The one header a relay adds, and the count of those that were added before (RFC 5321 §4.4, §6.3)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+_HEADER_END = b"\r\n\r\n"
+_NAME_OCTETS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]")
+_NAME = bytes(octet if octet in _NAME_OCTETS else ord("?") for octet in range(256))
+
+
+def received(helo: bytes, client: bytes, hostname: bytes, protocol: bytes, decision_id: bytes, date: bytes) -> bytes:
+    """A Received line with the id under which the journal keeps the decision.
+
+    `client` is an IP address as text, `helo` what it called itself, `protocol` one of RFC 3848's
+    names. No recipient is named: the copy may be forwarded.
+    """
+    literal = b"IPv6:" + client if b":" in client else client
+    return b"Received: from %b ([%b])\r\n\tby %b (izinli) with %b id %b;\r\n\t%b\r\n" % (
+        helo.translate(_NAME),
+        literal,
+        hostname,
+        protocol,
+        decision_id,
+        date,
+    )
+
+
+def date_time(unix_s: int) -> bytes:
+    """RFC 5322 §3.3, in UTC."""
+    return format_datetime(datetime.fromtimestamp(unix_s, UTC)).encode("ascii")
+
+
+def hops(content: bytes) -> int:
+    """How many Received fields the header section holds."""
+    end = content.find(_HEADER_END)
+    header = (b"\r\n" + (content if end < 0 else content[:end])).lower()
+    return header.count(b"\r\nreceived:")

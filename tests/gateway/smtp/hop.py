@@ -1,0 +1,145 @@
+"""A next hop that does what a test says: it records octets, and answers, hangs or hangs up at any step."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+HANG = b"hang"
+"""Say nothing any more."""
+HANG_UP = b"hang up"
+"""Reset the connection."""
+
+DEFAULTS = {
+    "CONNECT": b"220 hop.example.test ESMTP\r\n",
+    "MAIL": b"250 2.1.0 ok\r\n",
+    "RCPT": b"250 2.1.5 ok\r\n",
+    "DATA": b"354 go on\r\n",
+    "DOT": b"250 2.0.0 queued\r\n",
+    "RSET": b"250 2.0.0 ok\r\n",
+    "HELO": b"250 hop.example.test\r\n",
+    "QUIT": b"221 2.0.0 bye\r\n",
+}
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came as one message: the command lines, and the content as it was on the wire, dots stuffed."""
+
+    mail: bytes
+    rcpt: tuple[bytes, ...]
+    wire: bytes
+
+
+@dataclass
+class Hop:
+    """`script` maps a step to the answers of its next occurrences; when they are used up, it is DEFAULTS again."""
+
+    keywords: list[bytes] = field(default_factory=lambda: [b"PIPELINING", b"8BITMIME", b"SIZE 0", b"DSN", b"SMTPUTF8"])
+    script: dict[str, list[bytes]] = field(default_factory=dict)
+    always: dict[str, bytes] = field(default_factory=dict)
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    commands: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    flights: list[bytes] = field(default_factory=list)
+    open: set[_Session] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse new connections and reset those that are open."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        for session in list(self.open):
+            session.transport.abort()
+
+    async def __aenter__(self) -> Hop:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def answer(self, step: str) -> bytes:
+        if self.script.get(step):
+            return self.script[step].pop(0)
+        if step in self.always:
+            return self.always[step]
+        if step == "EHLO":
+            lines = [b"hop.example.test", *self.keywords]
+            return b"".join(b"250-%b\r\n" % line for line in lines[:-1]) + b"250 %b\r\n" % lines[-1]
+        return DEFAULTS.get(step, b"502 5.5.1 what?\r\n")
+
+
+class _Session(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+        self._buffer = b""
+        self._hung = False
+        self._content = False
+        self._mail = b""
+        self._rcpt: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._hop.connections += 1
+        self._hop.open.add(self)
+        self._say("CONNECT")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hop.open.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._hop.flights.append(data)
+        self._buffer += data
+        while not self._hung and self._step():
+            continue
+
+    def _step(self) -> bool:
+        if self._content:
+            end = 0 if self._buffer.startswith(b".\r\n") else self._buffer.find(b"\r\n.\r\n") + 2
+            if end == 1:
+                return False
+            wire, self._buffer = self._buffer[:end], self._buffer[end + 3 :]
+            self._content = False
+            answer = self._say("DOT")
+            if answer.startswith(b"250"):
+                self._hop.received.append(Received(self._mail, tuple(self._rcpt), wire))
+            return True
+        line, separator, rest = self._buffer.partition(b"\r\n")
+        if not separator:
+            return False
+        self._buffer = rest
+        self._hop.commands.append(line)
+        verb = line[:4].upper().decode()
+        if verb in {"MAIL", "RSET"}:
+            self._mail, self._rcpt = line, []
+        answer = self._say(verb)
+        if verb == "RCPT" and answer.startswith(b"250"):
+            self._rcpt.append(line)
+        self._content = verb == "DATA" and answer.startswith(b"354")
+        if verb == "QUIT":
+            self.transport.close()
+        return True
+
+    def _say(self, step: str) -> bytes:
+        answer = self._hop.answer(step)
+        if answer == HANG_UP:
+            self.transport.abort()
+        elif answer == HANG:
+            self._hung = True
+        else:
+            self.transport.write(answer)
+        return answer

@@ -1,0 +1,238 @@
+"""The pool against a next hop that misbehaves, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway import limits
+from gateway.config import Address, Upstream
+from gateway.metrics import Metrics
+from gateway.smtp import upstream as pool
+from gateway.smtp.replies import Reply
+from gateway.smtp.upstream import SmtpUpstream
+from tests.conftest import eventually_async, free_port
+from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
+
+
+@dataclass(eq=False)
+class Letter:
+    path: bytes = b"b@example.test"
+    sender: bytes = b"a@example.test"
+    sender_parameters: dict[bytes, bytes] = field(default_factory=dict)
+    parameters: dict[bytes, bytes] = field(default_factory=dict)
+    content: bytes = b"Subject: x\r\n\r\nbody\r\n"
+    deadline: float = 0.0
+    retried: bool = False
+    replies: list[Reply] = field(default_factory=list)
+
+    def done(self, reply: Reply) -> None:
+        self.replies.append(reply)
+
+
+@asynccontextmanager
+async def pooled(*ports: int, connections_max: int = 10) -> AsyncIterator[SmtpUpstream]:
+    hosts = tuple(Address("127.0.0.1", port) for port in ports)
+    upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, connections_max), Metrics())
+    try:
+        yield upstream
+    finally:
+        await upstream.close()
+
+
+async def answers(upstream: SmtpUpstream, *letters: Letter) -> list[Reply]:
+    """Send, and wait until each has its one answer."""
+    for letter in letters:
+        letter.deadline = letter.deadline or asyncio.get_running_loop().time() + limits.SMTP_DELIVERY_S
+        upstream.send(letter)
+    await eventually_async(lambda: all(letter.replies for letter in letters), what="answers")
+    assert [len(letter.replies) for letter in letters] == [1] * len(letters)
+    return [letter.replies[0] for letter in letters]
+
+
+async def test_start_learns_what_the_next_hop_offers_and_keeps_the_connection() -> None:
+    async with Hop(keywords=[b"PIPELINING", b"SIZE 1000"]) as hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        assert upstream.up
+        assert upstream.extensions is not None
+        assert (upstream.extensions.pipelining, upstream.extensions.size) == (True, 1000)
+        await answers(upstream, Letter())
+        assert hop.connections == 1
+
+
+async def test_messages_share_connections_and_keep_their_answers() -> None:
+    async with Hop() as hop, pooled(hop.port, connections_max=3) as upstream:
+        letters = [Letter(path=b"u%d@example.test" % number, content=b"%d\r\n" % number) for number in range(50)]
+        replies = await answers(upstream, *letters)
+        assert replies == [Reply(250, b"2.0.0 queued")] * 50
+        assert hop.connections == 3
+        assert sorted((*received.rcpt, received.wire) for received in hop.received) == sorted(
+            (b"RCPT TO:<u%d@example.test>" % number, b"%d\r\n" % number) for number in range(50)
+        )
+
+
+async def test_i3_each_recipient_hears_its_own_answer() -> None:
+    async with Hop(keywords=[b"PIPELINING"]) as hop, pooled(hop.port, connections_max=1) as upstream:
+        hop.script["RCPT"] = [b"250 ok\r\n", b"550 5.1.1 no\r\n", b"250 ok\r\n", b"450 4.2.1 later\r\n"]
+        hop.script["DATA"] = [b"354 go\r\n", b"354 go\r\n", b"354 go\r\n", b"503 no recipients\r\n"]
+        hop.script["DOT"] = [b"250 first\r\n", b"554 lone dot\r\n", b"250 third\r\n"]
+        replies = await answers(upstream, *(Letter() for _ in range(5)))
+        assert [reply.code for reply in replies] == [250, 550, 250, 450, 250]
+        assert b"RSET" in hop.commands
+
+
+async def test_nobody_listens() -> None:
+    async with pooled(free_port()) as upstream:
+        await upstream.start()
+        assert not upstream.up
+        assert await answers(upstream, Letter(), Letter()) == [pool.UNREACHABLE] * 2
+
+
+async def test_the_return_of_a_next_hop_is_noticed_without_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_RECONNECT_S", 0.01)
+    hop = Hop(port=free_port())
+    async with pooled(hop.port) as upstream:
+        await upstream.start()
+        async with hop:
+            await eventually_async(lambda: upstream.up, what="next hop up")
+
+
+async def test_hosts_are_tried_in_order() -> None:
+    async with Hop() as second, pooled(free_port(), second.port) as upstream:
+        assert (await answers(upstream, Letter()))[0].code == 250
+        assert upstream.up
+
+
+@pytest.mark.parametrize("banner", [b"554 5.7.1 go away\r\n", b"421 4.3.2 busy\r\n", b"garbage\r\n", HANG_UP])
+async def test_a_host_that_does_not_greet_is_passed_over(banner: bytes) -> None:
+    async with Hop(always={"CONNECT": banner}) as first, Hop() as second, pooled(first.port, second.port) as upstream:
+        assert (await answers(upstream, Letter()))[0].code == 250
+    async with Hop(always={"CONNECT": banner}) as only, pooled(only.port) as upstream:
+        assert await answers(upstream, Letter()) == [pool.UNREACHABLE], "a greeting's 554 is not the message's"
+
+
+@pytest.mark.parametrize("how", [HANG_UP, b"421 4.4.2 idle\r\n"])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+async def test_a_kept_connection_that_ends_before_the_dot_costs_nothing(step: str, how: bytes) -> None:
+    async with Hop() as hop, pooled(hop.port) as upstream:
+        await answers(upstream, Letter())
+        hop.script[step] = [how]
+        assert (await answers(upstream, Letter()))[0].code == 250
+        assert hop.connections == 2
+        assert len(hop.received) == 2
+
+
+async def test_it_is_tried_once_more_and_no_more() -> None:
+    async with Hop() as hop, pooled(hop.port) as upstream:
+        await answers(upstream, Letter())
+        hop.always["MAIL"] = HANG_UP
+        assert await answers(upstream, Letter()) == [pool.LOST]
+        assert hop.connections == 2
+
+
+async def test_a_fresh_connection_that_ends_is_not_tried_again() -> None:
+    async with Hop(always={"DATA": HANG_UP}) as hop, pooled(hop.port) as upstream:
+        assert await answers(upstream, Letter()) == [pool.LOST]
+        assert hop.connections == 1
+
+
+async def test_i2_a_connection_lost_after_the_dot_is_neither_success_nor_sent_again() -> None:
+    async with Hop() as hop, pooled(hop.port) as upstream:
+        await answers(upstream, Letter())
+        hop.script["DOT"] = [HANG_UP]
+        assert await answers(upstream, Letter()) == [pool.LOST]
+        assert hop.connections == 1
+        assert (await answers(upstream, Letter()))[0].code == 250
+
+
+async def test_a_restarted_next_hop_is_found_again() -> None:
+    hop = Hop()
+    await hop.start()
+    async with pooled(hop.port) as upstream:
+        await answers(upstream, Letter(), Letter(), Letter())
+        await hop.stop()
+        await hop.start()
+        assert (await answers(upstream, Letter()))[0].code == 250
+    await hop.stop()
+
+
+@pytest.mark.parametrize("step", ["MAIL", "DATA", "DOT"])
+async def test_silence_has_a_deadline_and_its_late_answer_meets_nobody(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_NEXT_HOP_COMMAND_S", 0.05)
+    async with Hop(script={step: [HANG]}) as hop, pooled(hop.port) as upstream:
+        letter = Letter(deadline=asyncio.get_running_loop().time() + 0.1)
+        assert await answers(upstream, letter) == [pool.LOST]
+        assert (await answers(upstream, Letter()))[0].code == 250
+        assert hop.connections == 2
+
+
+async def test_i7_who_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_WAITING_MAX", 2)
+    async with Hop(script={"DOT": [HANG]}) as hop, pooled(hop.port, connections_max=1) as upstream:
+        letters = [Letter() for _ in range(4)]
+        for letter in letters:
+            letter.deadline = asyncio.get_running_loop().time() + 100
+            upstream.send(letter)
+        assert [letter.replies for letter in letters] == [[], [], [pool.BUSY], [pool.BUSY]]
+
+
+async def test_waiting_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    async with Hop(script={"MAIL": [HANG]}) as hop, pooled(hop.port, connections_max=1) as upstream:
+        now = asyncio.get_running_loop().time()
+        upstream.send(Letter(deadline=now + 100))
+        assert await answers(upstream, Letter(deadline=now + 0.05)) == [pool.BUSY]
+        assert hop.received == []
+
+
+async def test_idle_connections_are_left_with_quit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_NEXT_HOP_IDLE_S", 0.05)
+    async with Hop() as hop, pooled(hop.port) as upstream:
+        await answers(upstream, Letter())
+        await eventually_async(lambda: not hop.open, what="connection closed")
+        assert hop.commands[-1] == b"QUIT"
+
+
+async def test_a_connection_carries_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_MESSAGES_PER_CONNECTION", 3)
+    async with Hop() as hop, pooled(hop.port, connections_max=1) as upstream:
+        await answers(upstream, *(Letter() for _ in range(7)))
+        assert hop.connections == 3
+        assert len(hop.received) == 7
+
+
+async def test_refusals_that_need_no_next_hop_leave_the_connection_alone() -> None:
+    async with Hop(keywords=[b"PIPELINING", b"SIZE 10"]) as hop, pooled(hop.port, connections_max=1) as upstream:
+        replies = await answers(upstream, *(Letter() for _ in range(2000)), Letter(content=b"ok\r\n"))
+        assert {reply.code for reply in replies[:-1]} == {552}
+        assert replies[-1].code == 250
+        assert hop.connections == 1
+
+
+async def test_unsolicited_words_close_the_connection() -> None:
+    async with Hop(script={"DOT": [b"250 ok\r\n250 ok\r\n"]}) as hop, pooled(hop.port) as upstream:
+        assert [reply.code for reply in await answers(upstream, Letter())] == [250]
+        assert [reply.code for reply in await answers(upstream, Letter())] == [250]
+        assert hop.connections == 2
+
+
+async def test_closing_answers_everybody() -> None:
+    async with Hop(script={"DOT": [HANG]}) as hop, pooled(hop.port, connections_max=1) as upstream:
+        letters = [Letter(deadline=asyncio.get_running_loop().time() + 100) for _ in range(2)]
+        for letter in letters:
+            upstream.send(letter)
+        await eventually_async(lambda: b"DATA" in hop.commands, what="message under way")
+        await upstream.close()
+        assert [letter.replies for letter in letters] == [[pool.LOST], [pool.UNREACHABLE]]
+        late = Letter()
+        upstream.send(late)
+        assert late.replies == [pool.UNREACHABLE]
