@@ -1,0 +1,270 @@
+"""Reading a message far enough to know where its text is: header sections, content types, the walk to the text parts.
+
+Nothing is decoded and nothing rebuilt: an entity is a range of octets of the message it stands in. What two readers
+could understand differently (a broken header section, two unequal Content-Type fields) is `Unfit`, because a notice
+that only some of them show is none.
+
+RFC 5322 §2 (fields), RFC 2045 §5–6 (Content-Type, encodings), RFC 2046 §5.1 (multipart), RFC 2183 (disposition),
+RFC 2387 (related).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+DEPTH_MAX: Final = 20
+"""Multiparts inside one another. Mail programs nest four or five deep (signed, mixed, related, alternative)."""
+
+PARTS_MAX: Final = 1000
+"""Parts looked at in one message: as many as other filters allow, far more than any text needs."""
+
+PLACES_MAX: Final = 20
+"""Text parts that get the notice. An alternative has two or three; a thousand would let a message grow by megabytes."""
+
+
+class Unfit(Exception):
+    """The notice cannot be put into this message; the argument says why, in words fit for an SMTP reply."""
+
+
+class Entity(NamedTuple):
+    """A message or body part: `message[start:body]` is its header section and empty line, `[body:end]` its body."""
+
+    start: int
+    body: int
+    end: int
+    gap: bytes  # what is missing between header section and body: b"" as a rule
+    head: bytes  # LF and the header section in lower case: offset i there is start - 1 + i in the message
+    type: bytes  # lower case, b"text/plain"; b"" when it cannot be read
+    parameters: dict[bytes, bytes]  # of Content-Type, names in lower case
+    encoding: bytes  # lower case, b"7bit" when not given
+    attached: bool  # to be saved rather than shown: Content-Disposition attachment, or a file name
+
+
+# The header section: fields, each with its folded lines. Possessive, so it is linear and cannot backtrack.
+_SECTION: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+(?:\r\n|\Z))*+")
+_FIELD: Final = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?:\r\n)?")
+_TOP: Final = re.compile(rb"[!-9;-~]++[ \t]*+:|\r\n")
+_ENVELOPE_LINE: Final = re.compile(rb">*From [^\r\n]*\r\n")
+
+_TYPE: Final = re.compile(rb"\s*([^\s;,/()\"]+/[^\s;,/()\"]+)")
+_PARAMETER: Final = re.compile(rb';\s*+([^\s=;"()]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"()]*))', re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENT: Final = re.compile(rb"\([^()]*\)")
+_DELIMITER_END: Final = re.compile(rb"(--)?+[ \t]*+(\r\n|\Z)")
+
+_MEANT: Final = frozenset((b"content-type", b"content-transfer-encoding", b"content-disposition"))
+_TEXT: Final = frozenset((b"text/plain", b"text/html"))
+_ENCRYPTED: Final = frozenset((b"multipart/encrypted", b"application/pkcs7-mime", b"application/x-pkcs7-mime"))
+_CLOSED: Final = frozenset((b"multipart/signed", b"multipart/report"))
+# What changes its meaning inside a multipart/mixed, or has no reader to show a notice to.
+_NOT_WRAPPED: Final = frozenset(
+    (b"multipart/report", b"message/partial", b"message/external-body", b"message/delivery-status")
+)
+
+
+def opening(message: bytes) -> tuple[int, bytes]:
+    """Where header fields can be put on top, and what must follow them there: b"", or CRLF before a headerless text.
+
+    A mbox `From ` line stays first; servers treat it as such only there. Without the empty line a text that begins
+    with a space would become part of our last field.
+    """
+    if _TOP.match(message):
+        return 0, b""
+    envelope = _ENVELOPE_LINE.match(message)
+    if envelope and _TOP.match(message, envelope.end()):
+        return envelope.end(), b""
+    return 0, b"" if not message else b"\r\n"
+
+
+def top_entity(message: bytes) -> Entity:
+    """The message itself. Raises Unfit."""
+    start, missing = opening(message)
+    if missing:
+        return Entity(0, 0, len(message), b"", b"\n", b"text/plain", {}, b"7bit", False)
+    return entity(message, start, len(message))
+
+
+def entity(message: bytes, start: int, end: int, default: bytes = b"text/plain") -> Entity:
+    """The message or part in `message[start:end]`; `default` is its type when it names none. Raises Unfit."""
+    section = _SECTION.match(message, start, end)
+    body = section.end() if section else start
+    gap = b""
+    if message.startswith(b"\r\n", body, end):
+        body += 2
+    elif body < end:
+        raise Unfit("a header section is broken off by a line that is no field")
+    else:
+        gap = b"\r\n" if message.endswith(b"\r\n", 0, end) or start == end else b"\r\n\r\n"
+    head = b"\n" + message[start:body].lower()
+    if b"\ncontent-" not in head:
+        return Entity(start, body, end, gap, head, default, {}, b"7bit", False)
+    return Entity(start, body, end, gap, head, *_content(message, start, head, default))
+
+
+def fields(head: bytes, prefix: bytes) -> Iterator[re.Match[bytes]]:
+    """The fields of `Entity.head` whose name begins with `prefix` (lower case); group 1 the name, group 2 the value."""
+    at = head.find(b"\n" + prefix)
+    while at >= 0:
+        field = _FIELD.match(head, at + 1)
+        if field:
+            yield field
+        at = head.find(b"\n" + prefix, at + 1)
+
+
+def _content(message: bytes, start: int, head: bytes, default: bytes) -> tuple[bytes, dict[bytes, bytes], bytes, bool]:
+    """What the Content- fields say: `type`, `parameters`, `encoding` and `attached` of an `Entity`."""
+    values: dict[bytes, bytes] = {}
+    offset = start - 1
+    for field in fields(head, b"content-"):
+        name = field[1]
+        if name in _MEANT:
+            value = message[offset + field.start(2) : offset + field.end(2)]
+            if values.setdefault(name, value) != value:
+                raise Unfit(f"two different {name.decode()} fields")
+    kind, encoding = default, b"7bit"
+    parameters: dict[bytes, bytes] = {}
+    if b"content-type" in values:
+        found = _TYPE.match(values[b"content-type"])
+        kind = found[1].lower() if found else b""
+        parameters = _parameters(values[b"content-type"])
+    attached = _has_name(parameters, b"name")
+    if b"content-transfer-encoding" in values:
+        encoding = _word(values[b"content-transfer-encoding"]) or encoding
+    if b"content-disposition" in values:
+        disposition = values[b"content-disposition"]
+        shown = _word(disposition.partition(b";")[0]) in (b"", b"inline")
+        attached = attached or not shown or _has_name(_parameters(disposition), b"filename")
+    return kind, parameters, encoding, attached
+
+
+def _word(value: bytes) -> bytes:
+    """A field value that is one token: comments and white space off, lower case."""
+    return (_COMMENT.sub(b"", value) if b"(" in value else value).strip().lower()
+
+
+def _parameters(value: bytes) -> dict[bytes, bytes]:
+    """`; name=value` pairs, quotes and escapes removed, folding undone. The same name with two values is Unfit."""
+    if b";" not in value:
+        return {}
+    if b"\r\n" in value:
+        value = value.replace(b"\r\n", b"")
+    found: dict[bytes, bytes] = {}
+    for parameter in _PARAMETER.finditer(value):
+        quoted = parameter[2]
+        text = parameter[3] if quoted is None else _ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+        if found.setdefault(parameter[1].lower(), text) != text:
+            raise Unfit("a parameter is given twice with different values")
+    return found
+
+
+def _has_name(parameters: dict[bytes, bytes], name: bytes) -> bool:
+    """Whether a file name is given, in plain or in the forms of RFC 2231 (`name*`, `name*0`)."""
+    return name in parameters or any(key.startswith(name + b"*") for key in parameters)
+
+
+def places(message: bytes, top: Entity) -> list[Entity]:
+    """The text parts a reader is shown, each of which must get the notice; none: only wrapping helps.
+
+    Raises Unfit for what can be neither entered nor wrapped, and beyond the limits.
+    """
+    if top.type in _TEXT and not top.attached:
+        return [top]
+    walk = _Walk(message)
+    found = walk.leaves(top, 0)
+    if not found and (walk.encrypted or top.type in _ENCRYPTED):
+        raise Unfit("an encrypted message cannot carry the notice")
+    if not found and top.type in _NOT_WRAPPED:
+        raise Unfit(f"{top.type.decode()} cannot carry the notice")
+    return found
+
+
+class _Walk:
+    """One descent from the top to the text, with its bounds."""
+
+    __slots__ = ("encrypted", "message", "parts_seen", "places_seen")
+
+    def __init__(self, message: bytes) -> None:
+        self.message = message
+        self.parts_seen = 0
+        self.places_seen = 0
+        self.encrypted = False
+
+    def leaves(self, here: Entity, depth: int) -> list[Entity]:
+        if here.attached:
+            return []
+        if here.type in _TEXT:
+            self.places_seen += 1
+            if self.places_seen > PLACES_MAX:
+                raise Unfit(f"more than {PLACES_MAX} text parts")
+            return [here]
+        if here.type in _ENCRYPTED:
+            self.encrypted = True
+            return []
+        if not here.type.startswith(b"multipart/") or here.type in _CLOSED:
+            return []
+        if depth >= DEPTH_MAX:
+            raise Unfit(f"multiparts nested deeper than {DEPTH_MAX}")
+        if here.type == b"multipart/alternative":
+            return self._every_form(here, depth + 1)
+        if here.type == b"multipart/related":
+            root = self._root(here)
+            return self.leaves(root, depth + 1) if root else []
+        # multipart/mixed, and all others as such (RFC 2046 §5.1.3): the first branch that shows text.
+        return next(filter(None, (self.leaves(part, depth + 1) for part in self.parts(here))), [])
+
+    def _every_form(self, here: Entity, depth: int) -> list[Entity]:
+        """The reader's program chooses, so each form must have it; a form nobody may touch takes the choice away."""
+        found: list[Entity] = []
+        for part in self.parts(here):
+            if part.type == b"multipart/signed" or part.type in _ENCRYPTED:
+                self.encrypted = self.encrypted or part.type in _ENCRYPTED
+                return []
+            found += self.leaves(part, depth)
+        return found
+
+    def _root(self, here: Entity) -> Entity | None:
+        """The part a multipart/related is about: the one its `start` names, else the first (RFC 2387 §3.2)."""
+        start = here.parameters.get(b"start", b"").strip().strip(b"<>").lower()
+        first = None
+        for part in self.parts(here):
+            if not start:
+                return part
+            first = first or part
+            if any(field[2].strip().strip(b"<>") == start for field in fields(part.head, b"content-id")):
+                return part
+        return first
+
+    def parts(self, here: Entity) -> Iterator[Entity]:
+        """The parts of a multipart, read one by one as the caller asks for them.
+
+        A delimiter line is the whole line (`--abc` is none for the boundary `ab`), blanks at its end apart; the CRLF
+        before it is its own. Delimiters of an outer multipart have cut `here` already. A missing last one is tolerated.
+        """
+        boundary = here.parameters.get(b"boundary", b"").rstrip(b" \t")
+        if not boundary.strip(b"-"):  # nor one of dashes only: a ruled line in the notice would be a delimiter
+            raise Unfit("a multipart names no usable boundary")
+        default = b"message/rfc822" if here.type == b"multipart/digest" else b"text/plain"
+        delimiter = b"\r\n--" + boundary
+        found = self._delimiter(delimiter, here.body - 2, here.end)
+        while found and found[1] != b"--" and found[2]:
+            begin = found.end()
+            found = self._delimiter(delimiter, begin - 2, here.end)
+            end = found.start() - len(delimiter) if found else here.end
+            if end < begin:  # two delimiter lines in a row share a CRLF; between them is nothing
+                continue
+            self.parts_seen += 1
+            if self.parts_seen > PARTS_MAX:
+                raise Unfit(f"more than {PARTS_MAX} parts")
+            yield entity(self.message, begin, end, default)
+
+    def _delimiter(self, delimiter: bytes, start: int, end: int) -> re.Match[bytes] | None:
+        """The rest of the next delimiter line: group 1 `--` when it is the last, group 2 its CRLF."""
+        at = self.message.find(delimiter, start, end)
+        while at >= 0:
+            rest = _DELIMITER_END.match(self.message, at + len(delimiter), end)
+            if rest:
+                return rest
+            at = self.message.find(delimiter, at + 2, end)
+        return None

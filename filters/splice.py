@@ -1,0 +1,247 @@
+"""Putting the notice into one text part: what is inserted where, in the part's own encoding and charset.
+
+An edit replaces a range of the message, mostly an empty one, by segments with a link between each two. Everything is
+computed once per message; a recipient's copy needs only `fill(link)`.
+
+A part that holds the placeholder `{{izinli_link}}` where a reader can see it gets the link there, at each occurrence,
+and nothing else: whoever writes the placeholder writes the identity of the sender around it. Any other part gets the
+whole notice: HTML before `</body>`, plain text behind an empty line at the end.
+
+RFC 2045 §6.7 (quoted-printable), §6.8 (base64), RFC 3676 §4 (format=flowed).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from filters import html, letters
+from filters.dots import LINE_MAX
+from filters.mime import Entity, Unfit
+from filters.wording import CRLF, ENCODED_WIDTH, LINK_MAX, SOFT_BREAK, Notice, framed, notice_segments, quoted_link
+
+PLACEHOLDER: Final = b"{{izinli_link}}"
+"""Where the personal link goes in a message, by its author's wish."""
+
+PLACEHOLDERS_MAX: Final = 50
+"""Placeholders in one part; a bound on how much a message grows. A template has one or two per language."""
+
+_PGP: Final = b"-----BEGIN PGP "
+
+Fill = Callable[[bytes], bytes]
+
+
+class Edit(NamedTuple):
+    """`message[start:end]` becomes `segments` with `fill(link)` between each two (None: the link as it is)."""
+
+    start: int
+    end: int
+    segments: tuple[bytes, ...]
+    fill: Fill | None = None
+
+
+def insert(message: bytes, part: Entity, notice: Notice) -> list[Edit]:
+    """The edits that put the notice, or just the link, into `part`. Raises Unfit."""
+    codec = letters.codec(part.parameters.get(b"charset", b"").strip().lower())
+    if codec is None:
+        raise Unfit("a text part is in a charset that does not contain ASCII")
+    splice = _ENCODINGS.get(part.encoding)
+    if splice is None:
+        raise Unfit("a text part has an unknown transfer encoding")
+    if part.encoding == b"7bit":
+        codec = "ascii"
+    return splice(message, part, _Block(notice, part, codec))
+
+
+class _Block(NamedTuple):
+    """The notice on its way into a part."""
+
+    notice: Notice
+    part: Entity
+    codec: letters.Codec
+
+    @property
+    def markup(self) -> bool:
+        return self.part.type == b"text/html"
+
+    def segments(self, quoted: bool) -> tuple[bytes, ...]:
+        """The encoded notice, cut at its links; CRLF between its lines, none around it."""
+        if self.markup:
+            return notice_segments(self.notice, True, "ascii", False, quoted)
+        flowed = self.part.parameters.get(b"format", b"").lower() == b"flowed"
+        return notice_segments(self.notice, False, self.codec, flowed, quoted)
+
+    def point(self, text: bytes) -> html.Point:
+        return html.point(text) if self.markup else html.Point(len(text), b"")
+
+    def frame(self, text: bytes, at: int, closed: bool) -> tuple[bytes, bytes]:
+        """The line ends before and after the notice at `text[at]`; `closed`: the end of `text` must be a line end."""
+        before = b"" if at == 0 or text.endswith(b"\n", 0, at) else CRLF
+        if at and not self.markup:
+            before += CRLF
+        after = CRLF if at < len(text) or closed or text.endswith(b"\n") else b""
+        return before, after
+
+    def placeholders(self, text: bytes) -> list[int]:
+        """Offsets to be replaced by the link: all of them, if a reader sees at least one."""
+        at = text.find(PLACEHOLDER)
+        if at < 0:
+            return []
+        found, visible = [], False
+        while at >= 0:
+            found.append(at)
+            if len(found) > PLACEHOLDERS_MAX:
+                raise Unfit(f"more than {PLACEHOLDERS_MAX} placeholders in one part")
+            visible = visible or not self.markup or html.comment_around(text, at) < 0
+            at = text.find(PLACEHOLDER, at + len(PLACEHOLDER))
+        # What a PGP signature in the text may cover is not changed; behind it there is room.
+        return found if visible and _PGP not in text else []
+
+
+def _identity(message: bytes, part: Entity, block: _Block) -> list[Edit]:
+    """7bit, 8bit and binary: the text is the octets."""
+    text = message[part.body : part.end]
+    found = block.placeholders(text)
+    if found:
+        for at in found:
+            line = text.find(b"\n", at), text.rfind(b"\n", 0, at) + 1
+            length = (line[0] if line[0] >= 0 else len(text)) - line[1]
+            inside = text.count(PLACEHOLDER, line[1], line[1] + length)
+            if length + inside * (LINK_MAX - len(PLACEHOLDER)) > LINE_MAX:
+                raise Unfit("a line with a placeholder is too long for a link")
+        return [Edit(part.body + at, part.body + at + len(PLACEHOLDER), (b"", b"")) for at in found]
+    at = block.point(text).at
+    before, after = block.frame(text, at, closed=not text and part.end == len(message))
+    return [Edit(part.body + at, part.body + at, framed(part.gap + before, block.segments(quoted=False), after))]
+
+
+def _quoted_printable(message: bytes, part: Entity, block: _Block) -> list[Edit]:
+    """Placed by the decoded text, spliced into the encoded one between two of its tokens."""
+    raw = message[part.body : part.end]
+    text = binascii.a2b_qp(raw)
+    found = block.placeholders(text)
+    if found:
+        return [_quoted_link(raw, part.body, start, end) for start, end in _encoded_placeholders(raw, text, found)]
+    point = block.point(text)
+    at = _encoded_offset(raw, text, point)
+    before, after = block.frame(text, point.at, closed=raw.endswith(CRLF) or (not raw and part.end == len(message)))
+    if at and not raw.endswith(CRLF, 0, at):
+        if raw.endswith(b"=", 0, at):
+            before = CRLF + before  # completes the soft break that the text was cut off in
+        elif not before or (raw.endswith((b" ", b"\t"), 0, at) and at - raw.rfind(b"\n", 0, at) <= ENCODED_WIDTH):
+            before = SOFT_BREAK + before  # blanks at the end of a line would be dropped
+    segments = framed(part.gap + before, block.segments(quoted=True), after)
+    return [Edit(part.body + at, part.body + at, segments, quoted_link)]
+
+
+def _base64(message: bytes, part: Entity, block: _Block) -> list[Edit]:
+    """All full lines before the first change stay; the rest is encoded again in lines as long as the part's own."""
+    raw = message[part.body : part.end]
+    compact = raw.translate(None, b" \t\r\n")
+    try:
+        text = binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
+    except binascii.Error as error:
+        raise Unfit("a text part is not valid base64") from error
+    found = block.placeholders(text)
+    first = found[0] if found else block.point(text).at
+    stop = len(raw.rstrip(b" \t\r\n"))
+    cut, kept = _full_lines(raw, stop, len(compact), first // 3 * 4)
+    head = kept // 4 * 3
+    if found:
+        segments = tuple(text[head:].split(PLACEHOLDER))
+    else:
+        before, after = block.frame(text, first, closed=not text)
+        segments = framed(text[head:first] + before, block.segments(quoted=False), after + text[first:])
+    line = raw.find(CRLF)
+    width = line if cut and 4 <= line <= LINE_MAX else ENCODED_WIDTH
+    closing = CRLF if part.end == len(message) and not raw.endswith(CRLF) else b""
+    return [Edit(part.body + cut, part.body + stop, (part.gap, closing), _Tail(segments, width - width % 4))]
+
+
+_ENCODINGS: Final[dict[bytes, Callable[[bytes, Entity, _Block], list[Edit]]]] = {
+    b"7bit": _identity,
+    b"8bit": _identity,
+    b"binary": _identity,
+    b"quoted-printable": _quoted_printable,
+    b"base64": _base64,
+}
+
+
+class _Tail:
+    """The end of a base64 part: the text around the links, and the length of an encoded line."""
+
+    __slots__ = ("segments", "width")
+
+    def __init__(self, segments: tuple[bytes, ...], width: int) -> None:
+        self.segments = segments
+        self.width = width
+
+    def __call__(self, link: bytes) -> bytes:
+        encoded = binascii.b2a_base64(link.join(self.segments), newline=False)
+        width = self.width
+        return CRLF.join([encoded[at : at + width] for at in range(0, len(encoded), width)])
+
+
+def _full_lines(raw: bytes, stop: int, total: int, keep: int) -> tuple[int, int]:
+    """The last line start with at most `keep` of the `total` base64 characters before it, in whole groups of four.
+
+    `stop` is the end of the last character. Returns the offset and the number of characters before it.
+    """
+    at, count = stop, total
+    while at > 0:
+        line = raw.rfind(b"\n", 0, at - 1) + 1
+        count -= len(raw[line:at].translate(None, b" \t\r\n"))
+        at = line
+        if count <= keep and count % 4 == 0:
+            break
+    return at, count
+
+
+def _quoted_link(raw: bytes, base: int, start: int, end: int) -> Edit:
+    """A placeholder at `raw[start:end]` gives way to a link on a line of its own, which decoding joins again."""
+    before = b"" if start == 0 or raw.endswith(CRLF, 0, start) else SOFT_BREAK
+    after = b"" if end == len(raw) or raw.startswith((CRLF, SOFT_BREAK), end) else SOFT_BREAK
+    return Edit(base + start, base + end, (before, after), quoted_link)
+
+
+def _encoded_placeholders(raw: bytes, text: bytes, found: list[int]) -> list[tuple[int, int]]:
+    """Where in `raw` the placeholders at `found` in `text` are, proven by decoding what stands between them."""
+    ranges = [match.span() for match in _encoded_forms(PLACEHOLDER, fold=False).finditer(raw)]
+    behind_raw = behind_text = 0
+    for (start, end), at in zip(ranges, found, strict=False):
+        if binascii.a2b_qp(raw[behind_raw:start]) != text[behind_text:at]:
+            break
+        behind_raw, behind_text = end, at + len(PLACEHOLDER)
+    if len(ranges) != len(found) or binascii.a2b_qp(raw[behind_raw:]) != text[behind_text:]:
+        raise Unfit("a placeholder is encoded ambiguously")
+    return ranges
+
+
+def _encoded_offset(raw: bytes, text: bytes, point: html.Point) -> int:
+    """Where in quoted-printable `raw` the decoded `point` is, proven by decoding what follows."""
+    if not point.token:
+        return len(raw)
+    rest = text[point.at :]
+    at = raw.rfind(rest[: len(point.token)])
+    if at >= 0 and binascii.a2b_qp(raw[at:]) == rest:
+        return at
+    # Escaped, or split by a soft break: find the same occurrence, counted from the end.
+    starts = [match.start() for match in _encoded_forms(point.token, fold=True).finditer(raw)]
+    behind = rest.lower().count(point.token)
+    if behind > len(starts) or binascii.a2b_qp(raw[starts[-behind] :]) != rest:
+        raise Unfit("a text part is encoded ambiguously")
+    return starts[-behind]
+
+
+@lru_cache(maxsize=16)
+def _encoded_forms(token: bytes, fold: bool) -> re.Pattern[bytes]:
+    """All quoted-printable spellings of `token`: characters escaped or not, soft breaks between; `fold`: any case."""
+    characters = []
+    for octet in token:
+        cases = sorted({octet, *bytes((octet,)).lower(), *bytes((octet,)).upper()}) if fold else [octet]
+        escapes = b"|".join(b"(?i:%02X)" % case for case in cases)
+        characters.append(b"(?:[%s]|=(?<!==)(?:%s))" % (b"".join(re.escape(bytes((case,))) for case in cases), escapes))
+    return re.compile(rb"(?:=\r\n)*+".join(characters))
