@@ -15,7 +15,8 @@ LABEL org.opencontainers.image.title="izinli" \
 COPY --from=build /opt/izinli /opt/izinli
 # A number, not a name: Kubernetes can then prove runAsNonRoot. The root file system may be read-only; only this
 # directory is written: ledger, index, journal and keys of the embedded defaults (`data_dir` in the configuration).
-RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/izinli
+# The configuration's directory belongs to the same user so that `izinli init /etc/izinli` can fill a new volume.
+RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/izinli /etc/izinli
 ENV PATH=/opt/izinli/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 WORKDIR /var/lib/izinli
