@@ -123,6 +123,8 @@ def _content(message: bytes, start: int, head: bytes, default: bytes) -> tuple[b
             value = message[offset + field.start(2) : offset + field.end(2)]
             if values.setdefault(name, value) != value:
                 raise Unfit(f"two different {name.decode()} fields")
+            if not head.startswith(b":", field.end(1)):  # RFC 5322 §4.5 allows a blank, many readers don't
+                raise Unfit(f"a blank before the colon of {name.decode()}")
     kind, encoding = default, b"7bit"
     parameters: dict[bytes, bytes] = {}
     if b"content-type" in values:
@@ -192,6 +194,9 @@ class _Walk:
         self.encrypted = False
 
     def leaves(self, here: Entity, depth: int) -> list[Entity]:
+        if here.type in _ENCRYPTED:  # before the next question: S/MIME always has a file name
+            self.encrypted = True
+            return []
         if here.attached:
             return []
         if here.type in _TEXT:
@@ -199,9 +204,6 @@ class _Walk:
             if self.places_seen > PLACES_MAX:
                 raise Unfit(f"more than {PLACES_MAX} text parts")
             return [here]
-        if here.type in _ENCRYPTED:
-            self.encrypted = True
-            return []
         if not here.type.startswith(b"multipart/") or here.type in _CLOSED:
             return []
         if depth >= DEPTH_MAX:
