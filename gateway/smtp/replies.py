@@ -61,6 +61,7 @@ NO_ROOM = line(452, "4.3.1", "too many messages in transit, try again later")
 TOO_LARGE = line(552, "5.3.4", "message is too large")
 LOOP = line(554, "5.4.6", "too many hops")
 CHANGED = line(451, "4.7.1", "consent changed in transit, try again")
+NOT_NOTIFIED = line(451, "4.4.1", "some recipients were refused and you could not be notified, try again")
 BARE_LINE_END = line(500, "5.5.2", "lines end in CR LF")
 CONTENT_FAULTS = {
     "bare_lf": line(550, "5.6.11", "bare LF in content"),

@@ -96,6 +96,7 @@ class Session:
         self.state = State.GREETED
         self.helo = b""
         self.esmtp = False
+        self.utf8 = False  # of the open transaction
         self.draining = False
         self.deadline = float("inf")  # on the owner's clock: after this moment the peer was silent for too long
         self._hostname = hostname
@@ -110,7 +111,6 @@ class Session:
         self._errors = 0
         self._named = 0  # recipients of this transaction, accepted or not
         self._accepted = 0
-        self._utf8 = False
         self._searched = 0  # octets of the buffer that were looked through for the end of data
         self._overflow = b""  # the reply to a content that is thrown away as it comes
         self._progress = 0  # octets since the deadline moved
@@ -141,6 +141,16 @@ class Session:
         """Octets received and not acted on."""
         return len(self._buffer)
 
+    @property
+    def stands_still(self) -> bool:
+        """Does the event handed out last wait for its answer?"""
+        return self._asked is not None
+
+    @property
+    def owes(self) -> bool:
+        """Is a reply still to come from the owner?"""
+        return self._owed > 0 or self._asked is not None
+
     # events and bytes out
 
     def next_event(self) -> Event | None:
@@ -168,8 +178,10 @@ class Session:
     # the owner's answers
 
     def answer(self, reply: bytes) -> None:
-        """Answer the event handed out last."""
+        """Answer the event handed out last; after `close` nobody waits for it any more."""
         asked, self._asked = self._asked, None
+        if asked is None:
+            return
         self._replies.append(reply)
         granted = reply[:1]
         match asked:
@@ -194,13 +206,14 @@ class Session:
         self._replies.append(slot)
         self._owed += 1
 
-    def fulfil(self, slot: Slot, now: float) -> bool:
-        """`slot.reply` is good now. True when it was the last one owed, so that there is something to do."""
+    def fulfil(self, slot: Slot, now: float) -> None:
+        """`slot.reply` is good now."""
+        if self.state is State.CLOSED:
+            return
         self._now = now
         self._owed -= 1
         if slot.reply[:1] == b"2":
             self._accepted += 1
-        return self._owed == 0
 
     def overflow(self, reply: bytes) -> None:
         """Read the content that is coming to its end, keep nothing of it, and answer `reply`."""
@@ -289,7 +302,7 @@ class Session:
         self.state = State.RCPT
         if isinstance(parsed, grammar.Fault):
             self._bad(*parsed)
-        elif not parsed.mailbox.isascii() and not self._utf8:
+        elif not parsed.mailbox.isascii() and not self.utf8:
             self._bad(553, "5.6.7", "address needs SMTPUTF8")
         elif self._named >= limits.SMTP_RECIPIENTS_MAX:
             self._replies.append(replies.line(452, "4.5.3", "too many recipients"))
@@ -369,7 +382,7 @@ class Session:
     def _begin(self, mail: Mail) -> None:
         self.state = State.MAIL
         self._named = self._accepted = 0
-        self._utf8 = b"SMTPUTF8" in mail.parameters
+        self.utf8 = b"SMTPUTF8" in mail.parameters
 
     def _ask(self, event: Event) -> None:
         self._asked = self._event = event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import cast
 
 HANG = b"hang"
 """Say nothing any more."""
@@ -16,6 +17,7 @@ DEFAULTS = {
     "RCPT": b"250 2.1.5 ok\r\n",
     "DATA": b"354 go on\r\n",
     "DOT": b"250 2.0.0 queued\r\n",
+    "LONE DOT": b"554 5.5.1 no recipients\r\n",
     "RSET": b"250 2.0.0 ok\r\n",
     "HELO": b"250 hop.example.test\r\n",
     "QUIT": b"221 2.0.0 bye\r\n",
@@ -92,8 +94,7 @@ class _Session(asyncio.Protocol):
         self._rcpt: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._hop.connections += 1
         self._hop.open.add(self)
         self._say("CONNECT")
@@ -114,8 +115,8 @@ class _Session(asyncio.Protocol):
                 return False
             wire, self._buffer = self._buffer[:end], self._buffer[end + 3 :]
             self._content = False
-            answer = self._say("DOT")
-            if answer.startswith(b"250"):
+            answer = self._say("DOT" if self._rcpt else "LONE DOT")
+            if self._rcpt and answer.startswith(b"250"):
                 self._hop.received.append(Received(self._mail, tuple(self._rcpt), wire))
             return True
         line, separator, rest = self._buffer.partition(b"\r\n")

@@ -1,0 +1,310 @@
+"""One transaction: ask, ask again at the final dot, put the notice in, send each recipient a copy, answer once.
+
+Everything is a callback that counts down: the pipeline calls `decided()` for each verdict, the next hop's pool `done()`
+for each copy, and at zero the next step is taken. One recipient goes the shortest way there is; many go the same way.
+
+How the endings of several copies become one reply:
+
+    all taken                       250
+    any temporary or unknown        451 for all; what was taken is remembered, and the retry sends only the rest
+    some taken, others refused      250, and the sender gets a notification about the others (RFC 3464)
+    all refused                     the next hop's own refusal
+
+A client that is gone by then changes nothing for the copies under way; what was taken is remembered for its return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from filters import dots, mail
+from filters.address import canonical_email
+from filters.model import Brand, Channel, Kind, Outcome, Reason, Stream
+from gateway import limits
+from gateway.pipeline import Pipeline, Question
+from gateway.smtp import dsn, replies, trace
+from gateway.smtp.delivered import Delivered
+from gateway.smtp.grammar import NO_PARAMETERS, Parameters
+from gateway.smtp.replies import Reply
+from gateway.smtp.upstream import SmtpUpstream
+
+_UNSENT = Reply(451, b"4.3.0 local error, try again later")
+_LATE = Reply(451, b"4.4.1 no time left for this recipient, try again later")
+_BEFORE = Reply(250, b"2.0.0 delivered before")
+
+
+class Door(Protocol):
+    """What a transaction needs of the door it came in by."""
+
+    pipeline: Pipeline
+    delivered: Delivered
+    hostname: bytes
+    trace_header: bool
+
+    def now(self) -> float:
+        """Loop time, in seconds."""
+
+    def notice(self, brand: Brand) -> mail.Notice:
+        """What `brand` must say in each message."""
+
+    def date(self) -> bytes:
+        """The wall clock, as RFC 5322 writes it."""
+
+
+class Client(Protocol):
+    """Whoever sent the transaction, as far as it is still there."""
+
+    def received_by(self, decision_id: bytes) -> bytes:
+        """The Received field for a copy."""
+
+    def step(self, action: Callable[..., None], *arguments: object) -> None:
+        """Run what a callback has to do; our own fault in it becomes this client's 451."""
+
+    def decided(self, recipient: Recipient) -> None:
+        """`recipient.reply` is good."""
+
+    def finished(self, transaction: Transaction, reply: bytes) -> bool:
+        """The answer to the final dot. False: it reaches nobody."""
+
+
+class Recipient(Question):
+    """A recipient and, after the final dot, its copy of the message."""
+
+    __slots__ = ("answer", "content", "deadline", "parameters", "path", "promises", "reply", "retried", "transaction")
+
+    def __init__(self, transaction: Transaction, path: bytes, parameters: Parameters) -> None:
+        super().__init__(transaction.stream, Channel.EPOSTA, canonical_email(path))
+        self.transaction = transaction
+        self.path = path
+        self.parameters = parameters
+        self.reply = b""  # to RCPT
+        self.promises = 0  # how often the session was promised it
+        self.answer = _UNSENT  # to the copy
+        self.content = b""
+        self.deadline = 0.0
+        self.retried = False
+
+    @property
+    def sender(self) -> bytes:
+        return self.transaction.sender
+
+    @property
+    def sender_parameters(self) -> Parameters:
+        return self.transaction.parameters
+
+    def decided(self) -> None:
+        self.transaction.client.step(self.transaction.decided, self)
+
+    def done(self, reply: Reply) -> None:
+        self.transaction.client.step(self.transaction.copied, self, reply)
+
+
+class Notification:
+    """The copy that tells the sender of refusals: null reverse path, so that nothing is ever sent about it."""
+
+    sender = b""
+    parameters = NO_PARAMETERS
+    retried = False
+
+    def __init__(self, transaction: Transaction, content: bytes, deadline: float) -> None:
+        self.transaction = transaction
+        self.path = transaction.sender
+        self.content = content
+        self.deadline = deadline
+        self.sender_parameters: Parameters = {}
+        if not content.isascii():
+            self.sender_parameters[b"BODY"] = b"BODY=8BITMIME"
+        if not self.path.isascii():
+            self.sender_parameters[b"SMTPUTF8"] = b"SMTPUTF8"
+
+    def done(self, reply: Reply) -> None:
+        self.transaction.client.step(self.transaction.notified, reply)
+
+
+class Transaction:
+    """From MAIL to the answer to the final dot."""
+
+    def __init__(
+        self,
+        door: Door,
+        client: Client,
+        *,
+        stream: Stream,
+        upstream: SmtpUpstream,
+        sender: bytes,
+        parameters: Parameters,
+    ) -> None:
+        self.client = client
+        self.stream = stream
+        self.sender = sender
+        self.parameters = parameters
+        self._door = door
+        self._upstream = upstream
+        self._recipients: dict[bytes, Recipient] = {}
+        self._content: bytes | None = None  # None: the final dot has not come
+        self._plan: mail.MailPlan | None = None  # None: the content goes as it is
+        self._deadline = 0.0
+        self._accepted: list[Recipient] = []
+        self._unsent: list[Recipient] = []
+        self._owed = 0  # verdicts, then copies, still to come
+        self._launching = False
+
+    def recipient(self, path: bytes, parameters: Parameters) -> Recipient:
+        """A RCPT; the same path twice is one recipient, so it gets one copy."""
+        known = self._recipients.get(path)
+        if known is None:
+            known = self._recipients[path] = Recipient(self, path, parameters)
+        return known
+
+    def deliver(self, content: bytes) -> None:
+        """The final dot came. The index is asked once more: a withdrawal since RCPT wins (promises I1, I5)."""
+        self._content = content
+        self._deadline = self._door.now() + limits.SMTP_DELIVERY_S
+        self._accepted = [known for known in self._recipients.values() if known.outcome is Outcome.PASS]
+        if trace.hops(content) > limits.SMTP_HOPS_MAX:
+            self.client.finished(self, replies.LOOP)
+            return
+        self._owed = len(self._accepted)
+        for recipient in self._accepted:
+            self._door.pipeline.ask_again(recipient)
+
+    def decided(self, recipient: Recipient) -> None:
+        """A verdict: for RCPT, and once more for the final dot."""
+        if self._content is None:
+            recipient.reply = replies.verdict(recipient.outcome, recipient.reason, recipient.id)
+            self.client.decided(recipient)
+            return
+        self._owed -= 1
+        if not self._owed:
+            self._judged(self._content)
+
+    def copied(self, recipient: Recipient, reply: Reply) -> None:
+        """The next hop's answer to one copy."""
+        recipient.answer = reply
+        recipient.content = b""
+        self._owed -= 1
+        self._launch()
+
+    def notified(self, reply: Reply) -> None:
+        """The next hop's answer to the notification about refused recipients."""
+        told = reply.code // 100 == 2
+        self._conclude(replies.passed_on(self._taken()[0].answer, self._id) if told else replies.NOT_NOTIFIED, told)
+
+    # after the final dot, in this order
+
+    def _judged(self, content: bytes) -> None:
+        """Go on only if everybody may still be written to."""
+        outcomes = {recipient.outcome for recipient in self._accepted}
+        if outcomes == {Outcome.PASS}:
+            self._prepare(content)
+            return
+        if Outcome.DEFER in outcomes or Outcome.PASS not in outcomes:
+            worst = Outcome.DEFER if Outcome.DEFER in outcomes else Outcome.BLOCK
+            one = next(recipient for recipient in self._accepted if recipient.outcome is worst)
+            reply = replies.verdict(one.outcome, one.reason, one.id)
+        else:
+            reply = replies.CHANGED  # the retry is answered for each at RCPT
+        self.client.finished(self, reply)
+
+    def _prepare(self, content: bytes) -> None:
+        """Find the places for the notice, once for all copies."""
+        if self.stream.kind is Kind.COMMERCIAL and self.stream.brand is not None:
+            try:
+                self._plan = mail.plan(content, self._door.notice(self.stream.brand))
+            except mail.Unfit:
+                if not self.stream.observe:
+                    self._owed = len(self._accepted)
+                    for recipient in self._accepted:
+                        self._door.pipeline.refuse(recipient, Reason.UNFIT)
+                    return
+        self._unsent = self._accepted[::-1]
+        self._launch()
+
+    def _launch(self) -> None:
+        """Keep a few copies under way, so that neither memory nor the pool is flooded by one transaction."""
+        if self._launching:
+            return
+        self._launching = True
+        try:
+            while self._unsent and self._owed < limits.SMTP_COPIES_AT_ONCE:
+                self._send(self._unsent.pop())
+        except BaseException:
+            self._unsent.clear()  # the rest stays unsent, which is temporary
+            raise
+        finally:
+            self._launching = False
+        if not self._owed and not self._unsent:
+            self._settle()
+
+    def _send(self, recipient: Recipient) -> None:
+        assert self._content is not None
+        if self._door.delivered.holds(self.sender, recipient.path, self._content):
+            recipient.answer = _BEFORE
+        elif self._door.now() > self._deadline:
+            recipient.answer = _LATE
+        else:
+            recipient.content = self._render(recipient, self._content)
+            recipient.deadline = self._deadline
+            self._owed += 1
+            self._upstream.send(recipient)
+
+    def _render(self, recipient: Recipient, content: bytes) -> bytes:
+        """The copy of one recipient. What we put in must not open a way to smuggle (promise I2)."""
+        header = self.client.received_by(recipient.id) if self._door.trace_header else b""
+        if self._plan is None:
+            pieces = mail.untouched(content, header)
+        else:
+            pieces = self._plan.render(self._door.pipeline.link(recipient), header)
+        copy = b"".join(pieces)
+        if fault := dots.line_fault(copy):
+            raise AssertionError(f"own output has a {fault}")
+        return copy
+
+    def _settle(self) -> None:
+        """All copies are answered."""
+        classes = {recipient.answer.code // 100 for recipient in self._accepted}
+        if not classes <= {2, 5}:
+            one = next(recipient for recipient in self._accepted if recipient.answer.code // 100 not in (2, 5))
+            self._conclude(replies.passed_on(one.answer, self._id), False)
+        elif classes == {2, 5}:
+            self._notify()
+        else:
+            self._conclude(replies.passed_on(self._accepted[0].answer, self._id), classes == {2})
+
+    def _notify(self) -> None:
+        """Some copies are taken and others refused for good."""
+        failed = [
+            dsn.Failed(recipient.path, recipient.parameters, recipient.answer)
+            for recipient in self._accepted
+            if recipient.answer.code // 100 == 5 and dsn.is_wanted(recipient.parameters)
+        ]
+        if not failed or not self.sender:
+            self.notified(_BEFORE)
+            return
+        assert self._content is not None
+        content = dsn.report(
+            dsn.Original(self.sender, self.parameters, self._content),
+            failed,
+            hostname=self._door.hostname,
+            report_id=self._id,
+            date=self._door.date(),
+        )
+        self._upstream.send(Notification(self, content, self._deadline))
+
+    def _conclude(self, reply: bytes, complete: bool) -> None:
+        """Answer. What was taken is written down first unless the client knows it, or has nothing to try again."""
+        assert self._content is not None
+        taken = self._taken()
+        if taken and not complete:
+            self._door.delivered.remember(self.sender, [one.path for one in taken], self._content)
+        told = self.client.finished(self, reply)
+        if taken and complete and not told:
+            self._door.delivered.remember(self.sender, [one.path for one in taken], self._content)
+
+    def _taken(self) -> list[Recipient]:
+        return [recipient for recipient in self._accepted if recipient.answer.code // 100 == 2]
+
+    @property
+    def _id(self) -> bytes:
+        return self._accepted[0].id

@@ -1,0 +1,386 @@
+"""The SMTP door: sockets to sessions, sessions to transactions.
+
+    client ──octets──▶ _Connection ──▶ session.Session ──events──▶ delivery.Transaction ──▶ upstream.SmtpUpstream
+                            ◀──────────── replies ────────────────────────┘
+
+A connection owns its socket and nothing else; the order of replies is the session's, the way of a message the
+transaction's. Deadlines are looked at by one timer for all sessions. A fault of our own ends here: the client hears a
+temporary refusal, the log the cause, and the other sessions nothing (promise I4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import cast
+
+from filters import mail
+from filters.model import Brand, Channel, Kind, Reason, RecipientType, Stream
+from filters.notice import mail_html, mail_text
+from gateway import limits
+from gateway.config import Config, Listener
+from gateway.log import logger
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline, Question
+from gateway.smtp import replies, trace
+from gateway.smtp.client import Extensions
+from gateway.smtp.delivered import Delivered
+from gateway.smtp.delivery import Recipient, Transaction
+from gateway.smtp.grammar import Parameters
+from gateway.smtp.session import Data, Event, Fault, Mail, Message, Offer, Rcpt, Session, State
+from gateway.smtp.upstream import SmtpUpstream
+from gateway.streams import StreamTable
+
+PROTOCOL = "smtp"
+# What a next hop that was never reached is taken for.
+_UNKNOWN_HOP = Extensions(eight_bit_mime=True)
+
+
+class SmtpDoor:
+    """One `[[listener]]` with `protocol = "smtp"`. `upstreams` are the SMTP ones by name, shared by the doors."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        config: Config,
+        pipeline: Pipeline,
+        streams: StreamTable,
+        metrics: Metrics,
+        upstreams: Mapping[str, SmtpUpstream],
+    ) -> None:
+        self.pipeline = pipeline
+        self.metrics = metrics
+        self.streams = streams
+        self.upstreams = upstreams
+        self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
+        self.hostname = listener.hostname.encode("ascii")
+        self.trace_header = listener.trace_header
+        self.sessions: set[_Connection] = set()
+        self.transit = 0  # octets of content received and not yet answered
+        self.draining = False
+        self.now: Callable[[], float] = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._allow = listener.allow
+        self._size_max = listener.size_max
+        self._date = (0, b"")
+        self._notices: dict[Brand, mail.Notice] = {}
+        self._null_streams = {
+            name: Stream("null sender", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, name) for name in upstreams
+        }
+        self._empty = asyncio.Event()
+        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
+
+    def protocol(self) -> asyncio.Protocol:
+        """One session; the factory for `loop.create_server`."""
+        return _Connection(self)
+
+    async def start(self) -> None:
+        """Learn what the next hops offer; those that are away are asked when they are back."""
+        await asyncio.gather(*(upstream.start() for upstream in self.upstreams.values() if upstream.extensions is None))
+
+    async def drain(self, timeout_s: float) -> None:
+        """421 at the next command boundary; what is under way is finished, for at most `timeout_s`."""
+        self.draining = True
+        for connection in list(self.sessions):
+            connection.drain()
+        self._note_empty()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self.sessions):
+                connection.abort()
+        self._sweeper.cancel()
+        self.delivered.close()
+
+    # for connections and transactions
+
+    def admits(self, client: IPv4Address | IPv6Address) -> bool:
+        """Never an open relay: nobody who is not named (an empty list names nobody)."""
+        return any(client in network for network in self._allow)
+
+    def offer(self) -> Offer:
+        """What we can do and every next hop can take (a stream is known at MAIL only, after this was said)."""
+        hops = [upstream.extensions or _UNKNOWN_HOP for upstream in self.upstreams.values()]
+        sizes = [hop.size - limits.SMTP_GROWTH for hop in hops if hop.size]
+        size_max = max(0, min([self._size_max, *sizes]))
+        keywords = [b"PIPELINING", b"SIZE %d" % size_max]
+        keywords += [b"8BITMIME"] if all(hop.eight_bit_mime for hop in hops) else []
+        keywords += [b"SMTPUTF8"] if all(hop.smtputf8 for hop in hops) else []
+        keywords += [b"DSN"] if all(hop.dsn for hop in hops) else []
+        return Offer([*keywords, b"ENHANCEDSTATUSCODES"], size_max)
+
+    def stream(self, sender: bytes, client: IPv4Address | IPv6Address) -> Stream | None:
+        """The stream of a transaction; a null sender's is informational: notices about mail are not commercial."""
+        if sender:
+            return self.streams.match(mail_from_domain=sender.rpartition(b"@")[2].lower(), client=client)
+        return self._null_streams[next(iter(self.upstreams))]
+
+    def notice(self, brand: Brand) -> mail.Notice:
+        """What `brand` must say; the same object for all its messages."""
+        known = self._notices.get(brand)
+        if known is None:
+            known = mail.Notice(mail_text(brand, mail.LINK), mail_html(brand, mail.LINK))
+            self._notices[brand] = known
+        return known
+
+    def date(self) -> bytes:
+        """The wall clock as RFC 5322 writes it, written once a second."""
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = (second, trace.date_time(second))
+        return self._date[1]
+
+    def fault(self, fault: Exception) -> None:
+        """Our own fault, in the log with its cause; the client hears nothing of it."""
+        self.metrics.protocol_errors[(PROTOCOL, "internal")] += 1
+        logger.error("smtp session failed", exc_info=fault)
+
+    def opened(self, connection: _Connection) -> None:
+        self.sessions.add(connection)
+        self.metrics.sessions[PROTOCOL] += 1
+
+    def closed(self, connection: _Connection) -> None:
+        self.sessions.discard(connection)
+        self.metrics.sessions[PROTOCOL] -= 1
+        self._note_empty()
+
+    def _note_empty(self) -> None:
+        if self.draining and not self.sessions:
+            self._empty.set()
+
+    def _sweep(self) -> None:
+        """The idle deadlines of all sessions, once in a while, instead of a timer for each command."""
+        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
+        now = self.now()
+        for connection in [one for one in self.sessions if one.session.deadline < now]:
+            connection.end(replies.IDLE)
+
+
+class _Refused(Question):
+    """A MAIL that no stream takes: it stands in the journal like any other decision."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__(None, Channel.EPOSTA, None)
+        self.connection = connection
+
+    def decided(self) -> None:
+        self.connection.step(self.connection.answer, replies.verdict(self.outcome, self.reason, self.id))
+
+
+class _Connection(asyncio.Protocol):
+    """One client's socket."""
+
+    def __init__(self, door: SmtpDoor) -> None:
+        self.session = Session(door.hostname, door.offer)
+        self._door = door
+        self._transport: asyncio.Transport | None = None
+        self._client: IPv4Address | IPv6Address | None = None
+        self._transaction: Transaction | None = None
+        self._client_text = b""
+        self._held = 0  # octets of content accounted for
+        self._pumping = False
+        self._half_closed = False
+        self._deaf = False
+        self._paused = False
+
+    # what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        peer = ip_address(self._transport.get_extra_info("peername")[0].partition("%")[0])
+        self._client = (isinstance(peer, IPv6Address) and peer.ipv4_mapped) or peer
+        self._client_text = str(self._client).encode("ascii")
+        door = self._door
+        crowded = len(door.sessions) >= limits.SMTP_SESSIONS_MAX
+        door.opened(self)
+        if door.draining:
+            self.session.close(replies.DRAINING)
+        elif not door.admits(self._client):
+            door.metrics.protocol_errors[(PROTOCOL, "not_allowed")] += 1
+            self.session.close(replies.NOT_ALLOWED)
+        elif crowded:
+            door.metrics.protocol_errors[(PROTOCOL, "too_many_sessions")] += 1
+            self.session.close(replies.TOO_MANY_SESSIONS)
+        else:
+            self.session.greet(door.now())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self.session.receive(data, self._door.now())
+        if self.session.state is State.DATA:
+            self._hold(len(data))
+        self.step(self._pump)
+
+    def eof_received(self) -> bool:
+        """Gone, or a script that has said all it will say: it is answered, but not believed to hear it."""
+        self._half_closed = True
+        return self.session.owes
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self.session.state is State.DATA:
+            self._door.metrics.protocol_errors[(PROTOCOL, "disconnect_in_data")] += 1
+        if self.session.state is not State.MESSAGE:  # else the copies under way go on, and end in `finished`
+            self._hold(-self._held)
+        self._door.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies."""
+        self._deaf = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        self._deaf = False
+        self._throttle()
+
+    @property
+    def gone(self) -> bool:
+        """Nobody hears the answer any more, or nobody who can be believed to."""
+        return self._half_closed or self._transport is None or self._transport.is_closing()
+
+    # what the door tells
+
+    def end(self, reply: bytes) -> None:
+        """Say `reply` and close."""
+        self.session.close(reply)
+        self._flush()
+
+    def drain(self) -> None:
+        self.session.drain()
+        self.step(self._pump)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # what transactions tell
+
+    def step(self, action: Callable[..., object], *arguments: object) -> None:
+        """The one edge: our own fault is temporary for its client, and stays with it."""
+        try:
+            action(*arguments)
+        except Exception as fault:  # noqa: BLE001
+            self._door.fault(fault)
+            self._transaction = None
+            if self.session.stands_still:
+                self.step(self.answer, replies.LOCAL_ERROR)
+            else:
+                self.end(replies.LOCAL_ERROR_CLOSING)
+
+    def answer(self, reply: bytes) -> None:
+        """The answer to the event acted on last."""
+        self.session.answer(reply)
+        self._pump()
+
+    def decided(self, recipient: Recipient) -> None:
+        now = self._door.now()
+        for _ in range(recipient.promises):
+            self.session.fulfil(recipient, now)
+        recipient.promises = 0
+        if not self.session.owes:
+            self._pump()
+
+    def finished(self, transaction: Transaction, reply: bytes) -> bool:
+        self._hold(-self._held)
+        if transaction is not self._transaction:
+            return False
+        self._transaction = None
+        heard = not self.gone
+        self.answer(reply)
+        return heard
+
+    def received_by(self, decision_id: bytes) -> bytes:
+        kind = b"UTF8SMTP" if self.session.utf8 else b"ESMTP" if self.session.esmtp else b"SMTP"
+        door = self._door
+        return trace.received(self.session.helo, self._client_text, door.hostname, kind, decision_id, door.date())
+
+    # what the session hears
+
+    def _pump(self) -> None:
+        """Act on all that was heard, then write all that is due at once."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while (event := self.session.next_event()) is not None:
+                self._act(event)
+        finally:
+            self._pumping = False
+        self._flush()
+
+    def _act(self, event: Event) -> None:
+        match event:
+            case Mail(path, parameters):
+                self._begin(path, parameters)
+            case Rcpt(path, parameters):
+                self._name(path, parameters)
+            case Data():
+                room = self._door.transit < limits.SMTP_TRANSIT_OCTETS_MAX
+                self.session.answer(replies.START_DATA if room else replies.NO_ROOM)
+            case Message(content):
+                assert self._transaction is not None
+                self._transaction.deliver(content)
+            case Fault(kind):
+                self._door.metrics.protocol_errors[(PROTOCOL, kind)] += 1
+
+    def _begin(self, sender: bytes, parameters: Parameters) -> None:
+        assert self._client is not None
+        stream = self._door.stream(sender, self._client)
+        if stream is None:
+            self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
+            return
+        upstream = self._door.upstreams[stream.upstream]
+        self._transaction = Transaction(
+            self._door, self, stream=stream, upstream=upstream, sender=sender, parameters=parameters
+        )
+        self.session.answer(replies.SENDER_OK)
+
+    def _name(self, path: bytes, parameters: Parameters) -> None:
+        assert self._transaction is not None
+        recipient = self._transaction.recipient(path, parameters)
+        if recipient.reply:
+            self.session.answer(recipient.reply)
+            return
+        self.session.promise(recipient)
+        recipient.promises += 1
+        if recipient.promises == 1:
+            self._door.pipeline.ask(recipient)
+
+    # the socket
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if due := self.session.output():
+            transport.write(due)
+        if self._held and self.session.state is not State.DATA and self.session.state is not State.MESSAGE:
+            self._hold(-self._held)  # the content was refused
+        if self.session.state is State.CLOSED or (self._half_closed and not self.session.owes):
+            transport.close()
+        elif self._paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
+            self._throttle()
+
+    def _throttle(self) -> None:
+        """Read nothing more while replies are not read, or while commands are sent far ahead of their answers."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        ahead = self.session.owes and self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX
+        if (self._deaf or ahead) != self._paused:
+            self._paused = not self._paused
+            if self._paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _hold(self, octets: int) -> None:
+        """Account for content in memory; beyond the bound the newest is not kept (promise I7)."""
+        self._held += octets
+        self._door.transit += octets
+        if octets > 0 and self._door.transit > limits.SMTP_TRANSIT_OCTETS_MAX:
+            self.session.overflow(replies.NO_ROOM)

@@ -1,0 +1,191 @@
+"""A door with everything real but the verdicts, and a client that sees octets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from filters.model import Brand, Kind, Outcome, Reason, RecipientType, Stream
+from gateway.config import Address, Config, Listener, Upstream
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline, Question
+from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.upstream import SmtpUpstream
+from gateway.streams import StreamTable
+
+BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
+COMMERCIAL = Stream("campaign", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay")
+OBSERVED = Stream("watched", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", observe=True)
+INFORMATIONAL = Stream("receipts", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, "relay")
+STREAMS = {
+    b"campaign.example.test": COMMERCIAL,
+    b"watched.example.test": OBSERVED,
+    b"receipts.example.test": INFORMATIONAL,
+}
+
+PASSED = (Outcome.PASS, Reason.CONSENT)
+BLOCKED = (Outcome.BLOCK, Reason.NO_CONSENT)
+DEFERRED = (Outcome.DEFER, Reason.INDEX_DOWN)
+
+
+class Streams:
+    """Stands in for the stream table: by sender domain alone."""
+
+    def match(
+        self, *, mail_from_domain: bytes | None = None, client: IPv4Address | IPv6Address | None = None, **_: object
+    ) -> Stream | None:
+        return STREAMS.get(mail_from_domain or b"")
+
+
+@dataclass
+class Judge:
+    """Stands in for the pipeline: verdicts by recipient, at once or when `release` is called."""
+
+    verdicts: dict[bytes, tuple[Outcome, Reason]] = field(default_factory=dict)
+    at_the_dot: dict[bytes, tuple[Outcome, Reason]] = field(default_factory=dict)
+    late: bool = False
+    asked: list[bytes | None] = field(default_factory=list)
+    asked_again: list[bytes | None] = field(default_factory=list)
+    refused: list[Reason] = field(default_factory=list)
+    waiting: list[Question] = field(default_factory=list)
+    broken: bool = False
+    _ids: int = 0
+
+    def ask(self, question: Question) -> None:
+        self.asked.append(question.recipient)
+        if self.broken:
+            raise RuntimeError("invented fault")
+        self._decide(question, self._verdict(question, self.verdicts))
+
+    def ask_again(self, question: Question) -> None:
+        self.asked_again.append(question.recipient)
+        self._decide(question, self._verdict(question, self.verdicts | self.at_the_dot))
+
+    def refuse(self, question: Question, reason: Reason) -> None:
+        self.refused.append(reason)
+        self._decide(question, (Outcome.BLOCK, reason))
+
+    def link(self, question: Question) -> bytes:
+        assert question.recipient is not None
+        return b"https://ret.example.test/r/" + question.recipient.partition(b"@")[0]
+
+    def release(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for question in waiting:
+            question.decided()
+
+    def _verdict(self, question: Question, verdicts: dict[bytes, tuple[Outcome, Reason]]) -> tuple[Outcome, Reason]:
+        if question.stream.kind is Kind.INFORMATIONAL:
+            return (Outcome.PASS, Reason.INFORMATIONAL)
+        if question.recipient is None:
+            return (Outcome.BLOCK, Reason.BAD_ADDRESS)
+        return verdicts.get(question.recipient, PASSED)
+
+    def _decide(self, question: Question, verdict: tuple[Outcome, Reason]) -> None:
+        if not question.id:
+            self._ids += 1
+            question.id = b"id%d" % self._ids
+        question.outcome, question.reason = verdict
+        if self.late:
+            self.waiting.append(question)
+        else:
+            question.decided()
+
+
+@dataclass
+class House:
+    """A door that listens, and what stands behind it."""
+
+    door: SmtpDoor
+    judge: Judge
+    metrics: Metrics
+    port: int
+
+    @asynccontextmanager
+    async def client(self, *, ehlo: bool = True) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        client = Client(reader, writer)
+        try:
+            if ehlo:
+                assert (await client.hear())[0] == 220
+                assert (await client.say(b"EHLO client.example.test"))[0] == 250
+            yield client
+        finally:
+            writer.close()
+
+
+@dataclass
+class Client:
+    """Speaks octets and reads replies."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def hear(self) -> tuple[int, bytes]:
+        """The next reply: its code and its text, lines joined by LF."""
+        lines = []
+        async with asyncio.timeout(10):
+            while True:
+                line = await self.reader.readline()
+                assert line.endswith(b"\r\n"), line
+                lines.append(line[4:-2])
+                if line[3:4] == b" ":
+                    return int(line[:3]), b"\n".join(lines)
+
+    async def say(self, line: bytes) -> tuple[int, bytes]:
+        self.writer.write(line + b"\r\n")
+        return await self.hear()
+
+    async def converse(self, *lines: bytes) -> list[int]:
+        return [(await self.say(line))[0] for line in lines]
+
+    async def send(
+        self, content: bytes, *recipients: bytes, sender: bytes = b"a@campaign.example.test", mail: bytes = b""
+    ) -> tuple[int, bytes]:
+        """A transaction; the answer to its final dot."""
+        assert (await self.say(b"MAIL FROM:<%b>%b" % (sender, mail)))[0] == 250
+        for recipient in recipients:
+            assert (await self.say(b"RCPT TO:<%b>" % recipient))[0] == 250
+        assert (await self.say(b"DATA"))[0] == 354
+        return await self.say(content + b".")
+
+    async def closed(self) -> bool:
+        async with asyncio.timeout(10):
+            return await self.reader.read() == b""
+
+
+@asynccontextmanager
+async def house(directory: Path, *ports: int, allow: str = "127.0.0.0/8", **options: object) -> AsyncIterator[House]:
+    """A door before the next hop on `ports` of 127.0.0.1."""
+    judge, metrics = Judge(), Metrics()
+    hosts = tuple(Address("127.0.0.1", port) for port in ports)
+    upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, 10), metrics)
+    listener = Listener(
+        protocol="smtp",
+        bind=Address("127.0.0.1", 0),
+        allow=(ip_network(allow),),
+        hostname="gate.example.test",
+        **options,  # type: ignore[arg-type]
+    )
+    door = SmtpDoor(
+        listener,
+        cast(Config, SimpleNamespace(data_dir=directory, streams=())),
+        cast(Pipeline, judge),
+        cast(StreamTable, Streams()),
+        metrics,
+        {"relay": upstream},
+    )
+    await door.start()
+    server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+    try:
+        yield House(door, judge, metrics, server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await door.drain(5)
+        await upstream.close()
