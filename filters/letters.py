@@ -33,8 +33,8 @@ _TURKISH: Final[dict[bytes, Codec]] = {
 
 # Wide, shifting and EBCDIC charsets, in which the octets of ASCII text mean something else.
 _NOT_ASCII: Final = re.compile(
-    rb".*utf[-_]?(?:7|16|32).*|u(?:16|32)|.*ucs[-_]?[24].*|(?:cs)?unicode.*|iso[-_]10646.*|(?:cs)?iso[-_]?2022.*|(?:cs|x-)?hz.*"
-    rb"|.*ebcdic.*|(?:cs)?(?:ibm|cp|x-cp|)[-_]?0*(?:37|273|27[4-8]|28[0145]|29[07]|42[034]|500|87[015]|880|905|918|1026|1047"
+    rb".*utf[-_]?(?:7|16|32).*|u(?:7|16|32)|.*ucs[-_]?[24].*|(?:cs)?unicode.*|iso[-_]10646.*|(?:cs)?iso[-_]?2022.*|(?:cs|x-)?hz.*"
+    rb"|.*ebcdic.*|(?:cs)?(?:ibm|cp|x-cp|)[-_]?0*(?:3[79]|273|27[4-8]|28[0145]|29[07]|42[034]|500|87[015]|880|905|918|1026|1047"
     rb"|114\d)(?:[-_].*)?"
 )
 

@@ -107,10 +107,10 @@ def _identity(message: bytes, part: Entity, block: _Block) -> list[Edit]:
     found = block.placeholders(text)
     if found:
         for at in found:
-            line = text.find(b"\n", at), text.rfind(b"\n", 0, at) + 1
-            length = (line[0] if line[0] >= 0 else len(text)) - line[1]
-            inside = text.count(PLACEHOLDER, line[1], line[1] + length)
-            if length + inside * (LINK_MAX - len(PLACEHOLDER)) > LINE_MAX:
+            start, stop = text.rfind(b"\n", 0, at) + 1, text.find(CRLF, at)
+            stop = len(text) if stop < 0 else stop
+            links = text.count(PLACEHOLDER, start, stop)
+            if stop - start + links * (LINK_MAX - len(PLACEHOLDER)) > LINE_MAX:
                 raise Unfit("a line with a placeholder is too long for a link")
         return [Edit(part.body + at, part.body + at + len(PLACEHOLDER), (b"", b"")) for at in found]
     at = block.point(text).at
