@@ -1,0 +1,198 @@
+"""A short message as octets: its alphabet, its user data header, its segments, and the notice in it.
+
+The notice uses only characters that have one code in GSM default, the Turkish tables, ASCII, Latin-1 and Latin-5
+(`filters.notice`), so it is appended to a text that is never decoded. What is not plain text — binary, ports, (U)SIM
+data, a header that cannot be read — takes no notice, and a commercial message that takes none is refused.
+
+Lengths are octets in the PDU: a septet travels unpacked in an octet of its own, a UCS-2 character in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+SEGMENT_OCTETS = 140  # TP-User-Data of one short message (TS 23.040 §9.2.3.16)
+NOTICE_PARTS_MAX = 3  # a notice fills at most this many segments, in the widest alphabet
+CONCAT_8 = 0x00  # TS 23.040 §9.2.3.24.1
+CONCAT_16 = 0x08  # TS 23.040 §9.2.3.24.8
+SINGLE_SHIFT = 0x24  # TS 23.040 §9.2.3.24.15
+LOCKING_SHIFT = 0x25  # TS 23.040 §9.2.3.24.16
+TURKISH = 1  # the one locking shift table that keeps ASCII letters and digits in place
+TOTAL_MAX = 255
+
+_ESC = 0x1B
+_CONCAT_HEADER_OCTETS = {CONCAT_8: 5, CONCAT_16: 6}  # without the length octet
+
+
+class Alphabet(Enum):
+    """What the text is written in: octets of a character in the PDU, and whether septets are counted."""
+
+    SEPTET = (1, True)
+    OCTET = (1, False)
+    UCS2 = (2, False)
+
+    def __init__(self, width: int, packed: bool) -> None:
+        self.width = width
+        self.packed = packed
+        self.single = self.room(0)
+
+    def room(self, header: int) -> int:
+        """Octets of text beside a user data header of `header` octets, its length octet included."""
+        octets = SEGMENT_OCTETS - header
+        return octets * 8 // 7 if self.packed else octets - octets % self.width
+
+    def encode(self, notice: bytes) -> bytes:
+        """A notice of invariant characters in this alphabet."""
+        return notice.decode("ascii").encode("utf-16-be") if self is Alphabet.UCS2 else notice
+
+
+# The longest notice, in characters, that never needs more than NOTICE_PARTS_MAX segments (5 go to an operator's code).
+NOTICE_LENGTH_MAX = NOTICE_PARTS_MAX * (Alphabet.UCS2.room(7) // 2) - 5
+
+
+def _alphabet(coding: int) -> Alphabet | None:
+    """SMPP 3.4 §5.2.19 for the first sixteen, the coding groups of TS 23.038 §4 for the others.
+
+    IA5 and the ISO sets count 140 and not 160: whether the SMSC packs them is its own affair. None: no plain text, or
+    an alphabet in which the notice would read differently.
+    """
+    group = coding >> 4
+    if group == 0:
+        listed = {0: Alphabet.SEPTET, 1: Alphabet.OCTET, 3: Alphabet.OCTET, 6: Alphabet.OCTET, 7: Alphabet.OCTET}
+        return listed.get(coding, Alphabet.UCS2 if coding == 8 else None)
+    with_class = group in (0x1, 0x5, 0xF)
+    if with_class and coding & 0x03 == 2:
+        return None  # class 2: to the (U)SIM, not to a reader
+    if group == 0xF:
+        return None if coding & 0x0C else Alphabet.SEPTET
+    if group in (0x1, 0x4, 0x5):  # not compressed
+        return (Alphabet.SEPTET, None, Alphabet.UCS2, None)[coding >> 2 & 0x03]
+    return None  # compressed, reserved, message waiting
+
+
+ALPHABETS: tuple[Alphabet | None, ...] = tuple(_alphabet(coding) for coding in range(256))
+"""By data_coding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """The part a message says it is. `total_at` is where the total stands, counted from the user data's first octet."""
+
+    kind: int  # CONCAT_8 or CONCAT_16
+    reference: int
+    total: int
+    index: int
+    total_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A user data header that goes with plain text. `end`: where the text begins; `shifts`: its other elements."""
+
+    end: int
+    concat: Concat | None
+    shifts: bytes
+
+
+def read_header(data: bytes) -> Header | None:
+    """The header at the start of a user data field; None when it is malformed or the text is not plain.
+
+    Taken are concatenation and national language shifts. Everything else (ports, (U)SIM toolkit, pictures, formatting)
+    says that the octets are not simply a text, so nothing is appended to them.
+    """
+    if not data or (end := data[0] + 1) > len(data):
+        return None
+    concat: Concat | None = None
+    shifts: dict[int, bytes] = {}
+    at = 1
+    while at < end:
+        if at + 2 > end or (stop := at + 2 + data[at + 1]) > end:
+            return None
+        element, value = data[at], data[at + 2 : stop]
+        if element in (CONCAT_8, CONCAT_16):
+            if concat is not None or (concat := _concat(element, value, at + 2)) is None:
+                return None
+        elif element not in shifts and _is_shift(element, value):
+            shifts[element] = data[at:stop]
+        else:
+            return None
+        at = stop
+    return Header(end, concat, b"".join(shifts.values()))
+
+
+def _is_shift(element: int, value: bytes) -> bool:
+    """A shift under which the notice still reads as it was written: it uses no escape, but letters and digits."""
+    if element == SINGLE_SHIFT:
+        return len(value) == 1
+    return element == LOCKING_SHIFT and value == bytes((TURKISH,))
+
+
+def _concat(kind: int, value: bytes, value_at: int) -> Concat | None:
+    width = 1 if kind == CONCAT_8 else 2
+    if len(value) != width + 2:
+        return None
+    total, index = value[-2], value[-1]
+    if not 1 <= index <= total:
+        return None
+    return Concat(kind, int.from_bytes(value[:width], "big"), total, index, value_at + width)
+
+
+def segments(
+    alphabet: Alphabet, shifts: bytes, text: bytes, notice: bytes, *, reference: int, reserve: int
+) -> list[bytes]:
+    """The user data fields of a whole message with its notice; more than one when it no longer fits.
+
+    `notice` is encoded; `reserve` characters stay free at the end (the code an operator appends). Several segments
+    carry a 16-bit reference: whatever 8-bit references the sender uses towards this handset, none collides with ours.
+    The shifts are repeated in each segment, because each is decoded on its own (TS 23.040 §9.2.3.24.15).
+    """
+    whole = text + notice
+    header = bytes((len(shifts),)) + shifts if shifts else b""
+    if len(whole) + reserve * alphabet.width <= alphabet.room(len(header)):
+        return [header + whole]
+    pieces = list(cut(alphabet, whole, alphabet.room(_CONCAT_HEADER_OCTETS[CONCAT_16] + 1 + len(shifts)), reserve))
+    total = len(pieces)
+    return [
+        concat_header(CONCAT_16, reference, total, index, shifts) + piece for index, piece in enumerate(pieces, start=1)
+    ]
+
+
+def notice_pieces(alphabet: Alphabet, kind: int, notice: bytes, *, reserve: int) -> list[bytes]:
+    """The texts of the parts that follow a concatenated message and hold only the encoded notice."""
+    return list(cut(alphabet, notice, alphabet.room(_CONCAT_HEADER_OCTETS[kind] + 1), reserve))
+
+
+def concat_header(kind: int, reference: int, total: int, index: int, shifts: bytes = b"") -> bytes:
+    """A user data header of one part: the concatenation element first, then the shifts."""
+    width = 1 if kind == CONCAT_8 else 2
+    element = bytes((kind, width + 2)) + reference.to_bytes(width, "big") + bytes((total, index))
+    return bytes((len(element) + len(shifts),)) + element + shifts
+
+
+def cut(alphabet: Alphabet, text: bytes, room: int, reserve: int) -> Iterator[bytes]:
+    """Pieces of at most `room` octets, the last leaving `reserve` characters free; joined they are `text` again.
+
+    No escape is parted from the character it belongs to, no high surrogate from its low half.
+    """
+    spare = reserve * alphabet.width
+    at, end = 0, len(text)
+    while end - at > room - spare:
+        stop = at + (room if end - at > room else room - spare)
+        if _parts_a_pair(alphabet, text, at, stop):
+            stop -= alphabet.width
+        yield text[at:stop]
+        at = stop
+    yield text[at:]
+
+
+def _parts_a_pair(alphabet: Alphabet, text: bytes, at: int, stop: int) -> bool:
+    if alphabet is Alphabet.UCS2:
+        return 0xD8 <= text[stop - 2] <= 0xDB
+    if alphabet is not Alphabet.SEPTET:
+        return False
+    escapes = stop
+    while escapes > at and text[escapes - 1] == _ESC:  # ESC ESC is itself a pair
+        escapes -= 1
+    return (stop - escapes) % 2 == 1
