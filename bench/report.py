@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bench import machine
 from bench.measure import Row, Table
+from bench.published import NOTES
 
 SCALE = {"ms": 1e3, "µs": 1e6}
 FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
@@ -34,6 +35,8 @@ def show(console: Console, table: Table) -> None:
         grid.add_row(f"{absent.name}: not measured, {absent.why}", style="dim")
     console.print()
     console.print(grid)
+    if note := NOTES.get(table.key):
+        console.print(note, style="dim")
     for verdict in table.verdicts:
         word = Text("met   ", "green") if verdict.met else Text("MISSED", "bold red")
         console.print(Text("  ") + word + Text(f"  {verdict.text}: {_figure(verdict.value)}"))
