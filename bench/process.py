@@ -31,7 +31,7 @@ class Missing(Exception):
 def which(program: str) -> str:
     found = shutil.which(program, path=SEARCH_PATH)
     if found is None:
-        raise Missing(f"{program} is not installed")
+        raise Missing(f"{Path(program).name} is not installed")
     return found
 
 

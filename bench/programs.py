@@ -66,7 +66,7 @@ class _Postfix(Program):
     """Postfix detaches itself; its master is found by its pid file, and leads the session of its daemons."""
 
     def __init__(self, port: int, directory: Path) -> None:
-        super().__init__("proxy_filter", "Postfix proxy_filter", port, directory / "postfix.log")
+        super().__init__("proxy_filter", "Postfix, proxy_filter", port, directory / "postfix.log")
         self._command = [which("postfix"), "-c", str(directory)]
         self._pid_file = directory / "spool/pid/master.pid"
 
@@ -102,7 +102,7 @@ def postfix_proxy_filter(directory: Path, next_hop: int) -> Iterator[Program]:
 def aiosmtpd_sink(directory: Path) -> Iterator[Program]:
     """aiosmtpd as it is, throwing messages away: no next hop, so a floor for a server built on it, not a proxy."""
     port = free_port()
-    program = Program("aiosmtpd", "aiosmtpd, sink only", port, directory / "aiosmtpd.log")
+    program = Program("aiosmtpd", "aiosmtpd, as a sink", port, directory / "aiosmtpd.log")
     where = f"127.0.0.1:{port}"
     program.start([sys.executable, "-m", "aiosmtpd", "-n", "-l", where, "-c", "aiosmtpd.handlers.Sink"])
     try:

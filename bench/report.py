@@ -22,8 +22,8 @@ FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
 def show(console: Console, table: Table) -> None:
     """Print one table with its ratios and verdicts."""
     floors = {key: floor for key in FLOORS if (floor := table.row(key))}
-    grid = Grid(title=table.title, title_justify="left", title_style="bold")
-    grid.add_column("program")
+    grid = Grid(title=table.title, title_justify="left", title_style="bold", min_width=76)
+    grid.add_column("program", no_wrap=True)
     for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors)):
         grid.add_column(heading, justify="right")
     for row in table.rows:
@@ -31,10 +31,10 @@ def show(console: Console, table: Table) -> None:
         grid.add_row(row.name, f"{row.rate:,.0f}", _figure(row.cpu_s * SCALE[table.unit]), *ratios)
         if row.helper_cpu_s:
             grid.add_row("  and its Redis index", "", _figure(row.helper_cpu_s * SCALE[table.unit]), style="dim")
-    for absent in table.absent:
-        grid.add_row(f"{absent.name}: not measured, {absent.why}", style="dim")
     console.print()
     console.print(grid)
+    for absent in table.absent:
+        console.print(f"{absent.name}: not measured, {absent.why}", style="yellow")
     if note := NOTES.get(table.key):
         console.print(note, style="dim")
     for verdict in table.verdicts:
@@ -54,6 +54,18 @@ def write(directory: Path, tables: list[Table], *, load_before: float) -> Path:
     }
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def keep_profile(directory: Path, sampled: Path, table: Table) -> Path | None:
+    """Keep the profile of the busiest process of a table's gateway; None when there was none to sample."""
+    found = [path.read_text() for path in sampled.glob(f"{table.key}.profile.*.json")]
+    if not found:
+        return None
+    busiest = max(found, key=lambda text: int(json.loads(text)["samples"]))
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{datetime.date.today().isoformat()}-{machine.slug()}-{table.key}-profile.json"
+    path.write_text(busiest + "\n")
     return path
 
 

@@ -33,17 +33,23 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="izinli-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # Postfix's daemons and smtp-sink are other users
-        for table in smtp.tables(directory, plan):
+        for table in smtp.tables(directory, plan, profile=options.profile):
             tables.append(table)
             report.show(console, table)
-    if not options.quick:
-        console.print(f"\nwritten: {report.write(RESULTS, tables, load_before=load_before)}")
+        written = [report.keep_profile(RESULTS, directory, table) for table in tables] if options.profile else []
+    if not (options.quick or options.profile):
+        written = [report.write(RESULTS, tables, load_before=load_before)]
+    for path in filter(None, written):
+        console.print(f"written: {path.relative_to(RESULTS.parents[1])}")
     return 0 if all(verdict.met for table in tables for verdict in table.verdicts) else 1
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round; nothing is written")
+    parser.add_argument("--quick", action="store_true", help="one short round; the figures are not kept")
+    parser.add_argument(
+        "--profile", action="store_true", help="sample the gateway; its profile is kept, the figures are not"
+    )
     return parser.parse_args(arguments)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import messages, programs
+from bench.gateway import gateway, prove_notice
 from bench.measure import Plan, Sample, Table, Target, interleave
 from bench.process import Absent, Missing, Program, free_port, run, which
 
@@ -22,23 +23,30 @@ SIZES: dict[str, tuple[str, Callable[[int], bytes], int]] = {
 }
 
 
-def tables(directory: Path, plan: Plan) -> Iterator[Table]:
-    """One table per message size, each with all programs side by side."""
-    next_hop = free_port()
-    with ExitStack() as stack:
-        running, absent = _stand_up(stack, directory, next_hop)
-        for key, (title, make, size) in SIZES.items():
-            file = directory / f"{key}.eml"
-            file.write_bytes(make(size))
-            with programs.smtp_sink(directory, next_hop):
-                targets = [Target(program.key, program.name, partial(_load, program, file)) for program in running]
-                rows = interleave(targets, plan, first_guess=WARM_UP)
-            table = Table(key, f"SMTP, {title}, {SESSIONS} sessions", "ms", rows, absent)
-            _judge(table)
-            yield table
+def tables(directory: Path, plan: Plan, *, profile: bool) -> Iterator[Table]:
+    """One table per message size, each with all programs side by side; `profile` puts the gateway under the sampler."""
+    for key, (title, make, size) in SIZES.items():
+        here = directory / key
+        here.mkdir()
+        file = here / f"{key}.eml"
+        file.write_bytes(make(size))
+        with ExitStack() as stack:
+            next_hop = free_port()
+            running, absent = _stand_up(stack, here, next_hop, directory / f"{key}.profile" if profile else None)
+            for program in running:
+                if program.key == "izinli":
+                    prove_notice(here, program, next_hop, file)
+            stack.enter_context(programs.smtp_sink(here, next_hop))
+            targets = [Target(program.key, program.name, partial(_load, program, file)) for program in running]
+            rows = interleave(targets, plan, first_guess=WARM_UP)
+        table = Table(key, f"SMTP, {title}, {SESSIONS} sessions", "ms", rows, absent)
+        _judge(table)
+        yield table
 
 
-def _stand_up(stack: ExitStack, directory: Path, next_hop: int) -> tuple[list[Program], list[Absent]]:
+def _stand_up(
+    stack: ExitStack, directory: Path, next_hop: int, profile: Path | None
+) -> tuple[list[Program], list[Absent]]:
     """Start what can be started here; what cannot is named in the table."""
     running: list[Program] = []
     absent: list[Absent] = []
@@ -46,6 +54,7 @@ def _stand_up(stack: ExitStack, directory: Path, next_hop: int) -> tuple[list[Pr
         ("haproxy", "HAProxy", lambda: programs.haproxy(directory, next_hop)),
         ("proxy_filter", "Postfix smtpd_proxy_filter", lambda: programs.postfix_proxy_filter(directory, next_hop)),
         ("aiosmtpd", "aiosmtpd", lambda: programs.aiosmtpd_sink(directory)),
+        ("izinli", "izinli", lambda: gateway(directory, protocol="smtp", next_hop=next_hop, profile=profile)),
     ]
     for key, name, stand in stands:
         try:

@@ -1,0 +1,142 @@
+"""The gateway's own row: a configuration, a Redis index with one consent in it, `izinli serve`, and a proof it works.
+
+The consent goes in the way an operator's would (`izinli import`), the message must come out with its reject link: a
+gateway that lets everything pass untouched would be fast, and measured for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import messages, programs
+from bench.process import START_S_MAX, Program, free_port, run, which
+
+BRAND = 100001
+SYSTEM_ID = "marka"
+PASSWORD = "ornek123"  # SMPP 3.4 §5.2.2 leaves eight characters for it
+MSISDN = "+905550000001"
+LINK_BASE = "https://ret.example.test"
+
+CONFIGURATION = """\
+data_dir = "data"
+workers = 1
+[index]
+url = "redis://127.0.0.1:{redis}/0"
+[registry]
+bind = "127.0.0.1:{registry}"
+ledger = "sqlite"
+public_url = "{link_base}"
+[admin]
+bind = "127.0.0.1:{admin}"
+[[listener]]
+protocol = "smtp"
+bind = "127.0.0.1:{smtp}"
+allow = ["127.0.0.0/8"]
+[[listener]]
+protocol = "smpp"
+bind = "127.0.0.1:{smpp}"
+allow = ["127.0.0.0/8"]
+[upstream.relay]
+protocol = "smtp"
+hosts = ["127.0.0.1:{next_hop}"]
+[upstream.smsc]
+protocol = "smpp"
+hosts = ["127.0.0.1:{smsc}"]
+[[account]]
+system_id = "{system_id}"
+password_file = "keys/esme.pass"
+upstream_system_id = "izinli"
+upstream_password_file = "keys/smsc.pass"
+[[brand]]
+code = {brand}
+name = "Örnek Market"
+title = "Örnek Market Ticaret A.Ş."
+mersis = "0123456789000015"
+iys_code = {brand}
+[[stream]]
+match = {{ mail_from_domain = "kampanya.example.com.tr" }}
+brand = {brand}
+kind = "commercial"
+recipient_type = "BIREYSEL"
+upstream = "relay"
+[[stream]]
+match = {{ account = "{system_id}" }}
+brand = {brand}
+kind = "commercial"
+recipient_type = "BIREYSEL"
+upstream = "smsc"
+"""
+
+CONSENTS = f"""\
+recipient,type,status,source,recipientType,consentDate
+{messages.RECIPIENT},EPOSTA,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00
+{MSISDN},MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00
+"""
+
+
+@contextmanager
+def gateway(
+    directory: Path, *, protocol: str, next_hop: int, core: int | None = None, profile: Path | None = None
+) -> Iterator[Program]:
+    """`izinli serve --only gateway`, its `protocol` door ("smtp" or "smpp") leading to `next_hop`.
+
+    `core` pins it to one processor; with `profile` it runs under the sampler, which writes there when it stops.
+    """
+    home = directory / f"izinli-{protocol}"
+    (home / "keys").mkdir(parents=True)
+    with programs.redis(directory) as index:
+        ports = {"smtp": free_port(), "smpp": free_port()}
+        config = home / "izinli.toml"
+        config.write_text(
+            CONFIGURATION.format(
+                **ports,
+                redis=index.port,
+                registry=free_port(),
+                admin=free_port(),
+                next_hop=next_hop,
+                smsc=next_hop,
+                link_base=LINK_BASE,
+                system_id=SYSTEM_ID,
+                brand=BRAND,
+            )
+        )
+        for name in ("esme", "smsc"):
+            (home / f"keys/{name}.pass").write_text(PASSWORD + "\n")
+        (home / "consents.csv").write_text(CONSENTS)
+        izinli = which(str(Path(sys.executable).with_name("izinli")))
+        run([izinli, "import", "-c", str(config), "--brand", str(BRAND), str(home / "consents.csv")])
+        pinned = [which("taskset"), "-c", str(core)] if core is not None else []
+        command = [sys.executable, "-m", "bench.profiled", str(profile)] if profile else [izinli]
+        program = Program("izinli", "izinli", ports[protocol], home / "izinli.log")
+        program.helper = index
+        try:
+            program.start([*pinned, *command, "serve", "-c", str(config), "--only", "gateway"])
+            yield program
+        finally:
+            program.stop()
+
+
+def prove_notice(directory: Path, program: Program, next_hop: int, file: Path) -> None:
+    """One message must arrive at the next hop with a reject link in it; otherwise nothing here is worth measuring."""
+    seen = directory / "seen"
+    seen.mkdir()
+    seen.chmod(0o777)  # smtp-sink writes as somebody else
+    dump = seen / file.name
+    ends = ["-f", messages.SENDER, "-t", messages.RECIPIENT, "-F", str(file)]
+    with programs.smtp_sink(directory, next_hop, dump=dump):
+        deadline = time.monotonic() + START_S_MAX  # until it has found its next hop, it answers "later"
+        while True:
+            try:
+                run([which("smtp-source"), "-4", *ends, f"127.0.0.1:{program.port}"])
+                break
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+    if f"{LINK_BASE}/r/".encode() not in re.sub(rb"=\r?\n", b"", dump.read_bytes()):
+        raise RuntimeError(f"the gateway passed {file.name} without a reject link")
