@@ -1,6 +1,6 @@
 """`izinli` under a sampler:  python -m bench.profiled OUT serve -c FILE
 
-Every 2 ms of CPU time (not of the clock) the stack is noted, so that idle time is not in the picture and the figures
+Every few milliseconds of CPU time (not of the clock) the stack is noted, so that idle time is not in the picture and the figures
 stay near those without it; a tracing profiler would charge small functions for its own work. Time in C code (a send, a
 hash) is counted for the Python line that asked for it. What `OUT.<pid>.json` holds: samples, and per function its share
 as the innermost frame ("self") and anywhere in the stack ("total").
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
-INTERVAL_S = 0.002
+INTERVAL_S = 0.002  # the kernel rounds it up to its tick: 4 ms with HZ=250
 TOP = 40
 
 
@@ -67,7 +67,6 @@ class Sampler:
             return
         content = {
             "samples": self._samples,
-            "interval_s": INTERVAL_S,
             "self": self._shares(self._self),
             "total": self._shares(self._total),
             "lines": self._shares(self._lines),
