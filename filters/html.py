@@ -40,7 +40,10 @@ def point(text: bytes) -> Point:
 def comment_around(text: bytes, at: int) -> int:
     """The offset of the comment that `at` stands in, or -1."""
     opened = text.rfind(_COMMENT, 0, at)
-    return opened if opened >= 0 and text.find(_COMMENT_END, opened, at) < 0 else -1
+    if opened < 0 or text.find(_COMMENT_END, opened, at) >= 0:
+        return -1
+    # A comment holds further openings as text: it begins with the first one behind the last end.
+    return text.find(_COMMENT, text.rfind(_COMMENT_END, 0, opened) + 1)
 
 
 def _last_visible(text: bytes, token: bytes, begin: int) -> int:

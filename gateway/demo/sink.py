@@ -9,6 +9,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import AnyStr, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -134,9 +135,12 @@ class _Session(SMTP):
         self._sink._sessions.discard(self)
         super().connection_lost(error)
 
-    async def push(self, status: str | bytes) -> None:
+    async def push(self, status: AnyStr) -> None:
         refusal = self._sink.answers.get(Stage.CONNECT)
-        await super().push(refusal if refusal and str(status).startswith("220") else status)
+        if refusal and isinstance(status, str) and status.startswith("220"):
+            await super().push(refusal)
+        else:
+            await super().push(status)
 
     async def smtp_DATA(self, arg: str) -> None:
         answer = self._sink.answers.get(Stage.DATA)
@@ -150,7 +154,7 @@ class _Session(SMTP):
     def cut(self) -> None:
         """Reset the connection."""
         if self.transport is not None:
-            self.transport.abort()
+            cast(asyncio.Transport, self.transport).abort()
 
 
 def _cut(server: SMTP) -> str:

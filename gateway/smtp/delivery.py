@@ -11,15 +11,20 @@ How the endings of several copies become one reply:
     all refused                     the next hop's own refusal
 
 A client that is gone by then changes nothing for the copies under way; what was taken is remembered for its return.
+
+On a stream that lets a message declare its kind nobody can be judged before the content is here. Its recipients are all
+accepted at RCPT, asked about at the dot, and those that are refused then count as refused copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from filters import dots, mail
 from filters.address import canonical_email
+from filters.classify import classify
 from filters.model import Brand, Channel, Kind, Outcome, Reason, Stream
 from gateway import limits
 from gateway.pipeline import Pipeline, Question
@@ -149,25 +154,35 @@ class Transaction:
         self._unsent: list[Recipient] = []
         self._owed = 0  # verdicts, then copies, still to come
         self._launching = False
+        self._declared = False  # the kind came with the content: the verdicts at the dot are the first
 
     def recipient(self, path: bytes, parameters: Parameters) -> Recipient:
         """A RCPT; the same path twice is one recipient, so it gets one copy."""
         known = self._recipients.get(path)
         if known is None:
             known = self._recipients[path] = Recipient(self, path, parameters)
+            if self.stream.may_declare:
+                known.reply = replies.RECIPIENT_OK
         return known
 
     def deliver(self, content: bytes) -> None:
         """The final dot came. The index is asked once more: a withdrawal since RCPT wins (promises I1, I5)."""
         self._content = content
         self._deadline = self._door.now() + limits.SMTP_DELIVERY_S
-        self._accepted = [known for known in self._recipients.values() if known.outcome is Outcome.PASS]
+        self._accepted = [known for known in self._recipients.values() if known.reply[:1] == b"2"]
         if trace.hops(content) > limits.SMTP_HOPS_MAX:
             self.client.finished(self, replies.LOOP)
             return
+        ask = self._door.pipeline.ask_again
+        if self.stream.may_declare:
+            self._declared = True
+            kind, _ = classify(self.stream, trace.declared_kind(content))
+            self.stream = replace(self.stream, kind=kind, may_declare=False)
+            ask = self._door.pipeline.ask
         self._owed = len(self._accepted)
         for recipient in self._accepted:
-            self._door.pipeline.ask_again(recipient)
+            recipient.stream = self.stream
+            ask(recipient)
 
     def decided(self, recipient: Recipient) -> None:
         """A verdict: for RCPT, and once more for the final dot."""
@@ -189,23 +204,26 @@ class Transaction:
     def notified(self, reply: Reply) -> None:
         """The next hop's answer to the notification about refused recipients."""
         told = reply.code // 100 == 2
-        self._conclude(replies.passed_on(self._taken()[0].answer, self._id) if told else replies.NOT_NOTIFIED, told)
+        one = self._taken()[0]
+        self._conclude(replies.passed_on(one.answer, one.id) if told else replies.NOT_NOTIFIED, complete=told)
 
     # after the final dot, in this order
 
     def _judged(self, content: bytes) -> None:
-        """Go on only if everybody may still be written to."""
-        outcomes = {recipient.outcome for recipient in self._accepted}
-        if outcomes == {Outcome.PASS}:
-            self._prepare(content)
-            return
-        if Outcome.DEFER in outcomes or Outcome.PASS not in outcomes:
-            worst = Outcome.DEFER if Outcome.DEFER in outcomes else Outcome.BLOCK
-            one = next(recipient for recipient in self._accepted if recipient.outcome is worst)
-            reply = replies.verdict(one.outcome, one.reason, one.id)
+        """Go on with those who may still be written to, if nobody was told otherwise at RCPT."""
+        self._unsent = [recipient for recipient in self._accepted if recipient.outcome is Outcome.PASS][::-1]
+        for recipient in self._accepted:
+            if recipient.outcome is not Outcome.PASS:
+                recipient.answer = replies.refusal(recipient.outcome, recipient.reason)
+        changed = len(self._unsent) < len(self._accepted)
+        if not self._unsent:
+            self._settle()
+        elif changed and not self._declared:
+            deferred = [one for one in self._accepted if one.outcome is Outcome.DEFER]
+            reply = replies.passed_on(deferred[0].answer, deferred[0].id) if deferred else replies.CHANGED
+            self.client.finished(self, reply)  # the retry is answered for each at RCPT
         else:
-            reply = replies.CHANGED  # the retry is answered for each at RCPT
-        self.client.finished(self, reply)
+            self._prepare(content)
 
     def _prepare(self, content: bytes) -> None:
         """Find the places for the notice, once for all copies."""
@@ -214,11 +232,11 @@ class Transaction:
                 self._plan = mail.plan(content, self._door.notice(self.stream.brand))
             except mail.Unfit:
                 if not self.stream.observe:
-                    self._owed = len(self._accepted)
-                    for recipient in self._accepted:
+                    unfit, self._unsent = self._unsent, []
+                    self._owed = len(unfit)
+                    for recipient in unfit:
                         self._door.pipeline.refuse(recipient, Reason.UNFIT)
                     return
-        self._unsent = self._accepted[::-1]
         self._launch()
 
     def _launch(self) -> None:
@@ -263,36 +281,31 @@ class Transaction:
 
     def _settle(self) -> None:
         """All copies are answered."""
-        classes = {recipient.answer.code // 100 for recipient in self._accepted}
-        if not classes <= {2, 5}:
-            one = next(recipient for recipient in self._accepted if recipient.answer.code // 100 not in (2, 5))
-            self._conclude(replies.passed_on(one.answer, self._id), False)
-        elif classes == {2, 5}:
+        endings = {recipient.answer.code // 100: recipient for recipient in self._accepted[::-1]}
+        unknown = endings.keys() - {2, 5}
+        if not unknown and len(endings) == 2:
             self._notify()
-        else:
-            self._conclude(replies.passed_on(self._accepted[0].answer, self._id), classes == {2})
+            return
+        one = endings[unknown.pop()] if unknown else self._accepted[0]
+        self._conclude(replies.passed_on(one.answer, one.id), complete=endings.keys() == {2})
 
     def _notify(self) -> None:
         """Some copies are taken and others refused for good."""
-        failed = [
-            dsn.Failed(recipient.path, recipient.parameters, recipient.answer)
-            for recipient in self._accepted
-            if recipient.answer.code // 100 == 5 and dsn.is_wanted(recipient.parameters)
-        ]
-        if not failed or not self.sender:
+        refused = [one for one in self._accepted if one.answer.code // 100 == 5 and dsn.is_wanted(one.parameters)]
+        if not refused or not self.sender:
             self.notified(_BEFORE)
             return
         assert self._content is not None
         content = dsn.report(
             dsn.Original(self.sender, self.parameters, self._content),
-            failed,
+            [dsn.Failed(one.path, one.parameters, one.answer) for one in refused],
             hostname=self._door.hostname,
-            report_id=self._id,
+            report_id=refused[0].id,
             date=self._door.date(),
         )
         self._upstream.send(Notification(self, content, self._deadline))
 
-    def _conclude(self, reply: bytes, complete: bool) -> None:
+    def _conclude(self, reply: bytes, *, complete: bool) -> None:
         """Answer. What was taken is written down first unless the client knows it, or has nothing to try again."""
         assert self._content is not None
         taken = self._taken()
@@ -304,7 +317,3 @@ class Transaction:
 
     def _taken(self) -> list[Recipient]:
         return [recipient for recipient in self._accepted if recipient.answer.code // 100 == 2]
-
-    @property
-    def _id(self) -> bytes:
-        return self._accepted[0].id

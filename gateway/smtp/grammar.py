@@ -25,7 +25,7 @@ _MAIL = re.compile(rb"FROM: *<(|%b)>%b" % (_MAILBOX, _PARAMETERS), re.IGNORECASE
 _RCPT = re.compile(rb"TO: *<(%b|postmaster)>%b" % (_MAILBOX, _PARAMETERS), re.IGNORECASE)  # §4.5.1: postmaster alone
 
 _XTEXT = rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})"  # RFC 3461 §4
-_VALUES = {
+_VALUES: dict[bytes, dict[bytes, re.Pattern[bytes] | None]] = {
     b"MAIL": {
         b"BODY": re.compile(rb"7BIT|8BITMIME", re.IGNORECASE),  # RFC 6152 §2
         b"SIZE": re.compile(rb"[0-9]{1,20}"),  # RFC 1870 §3

@@ -78,9 +78,14 @@ def verdict(outcome: Outcome, reason: Reason, decision_id: bytes) -> bytes:
     """
     if outcome is Outcome.PASS:
         return RECIPIENT_OK
+    return b"%d %b id=%b\r\n" % (*refusal(outcome, reason), decision_id)
+
+
+def refusal(outcome: Outcome, reason: Reason) -> Reply:
+    """`verdict` of what is not PASS, in the form of a next hop's answer."""
     table = BLOCKS if outcome is Outcome.BLOCK else DEFERS
     code, enhanced, text = table.get(reason, DEFERS[Reason.INTERNAL])
-    return f"{code} {enhanced} {reason}: {text} id=".encode("ascii") + decision_id + b"\r\n"
+    return Reply(code, f"{enhanced} {reason}: {text}".encode("ascii"))
 
 
 def passed_on(reply: Reply, decision_id: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The one header a relay adds, and the count of those that were added before (RFC 5321 §4.4, §6.3)."""
+"""The header fields a relay looks at: the one it adds, those added before it, and what a message says of itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAME = bytes(octet if octet in _NAME_OCTETS else ord("?") for octet in range(25
 
 
 def received(helo: bytes, client: bytes, hostname: bytes, protocol: bytes, decision_id: bytes, date: bytes) -> bytes:
-    """A Received line with the id under which the journal keeps the decision.
+    """A Received field (RFC 5321 §4.4) with the id under which the journal keeps the decision.
 
     `client` is an IP address as text, `helo` what it called itself, `protocol` one of RFC 3848's
     names. No recipient is named: the copy may be forwarded.
@@ -33,7 +33,18 @@ def date_time(unix_s: int) -> bytes:
 
 
 def hops(content: bytes) -> int:
-    """How many Received fields the header section holds."""
+    """How many Received fields the header section holds (RFC 5321 §6.3)."""
+    return _header(content).lower().count(b"\r\nreceived:")
+
+
+def declared_kind(content: bytes) -> bytes | None:
+    """What the message says of itself in its first X-Izinli-Kind field; None: nothing."""
+    header = _header(content)
+    at = header.lower().find(b"\r\nx-izinli-kind:")
+    return None if at < 0 else header[at + 2 :].partition(b":")[2].partition(b"\r\n")[0]
+
+
+def _header(content: bytes) -> bytes:
+    """The header section behind a CRLF, so that each field begins after one."""
     end = content.find(_HEADER_END)
-    header = (b"\r\n" + (content if end < 0 else content[:end])).lower()
-    return header.count(b"\r\nreceived:")
+    return b"\r\n" + (content if end < 0 else content[:end])

@@ -35,6 +35,8 @@ OUTLOOK = b"<!--[if mso]><table></body></html><![endif]-->"
         (b"x < /body>", b""),
         (b"x", b"<!-- never closed </body>"),
         (b"x --> <p>", b"<!-- never closed"),
+        (b"<!-- --> x", b"<!-- never <!-- closed <!--"),
+        (b"<!--> x", b"</body><!-- <!-- </body> -->"),
         (b"x", b"</body>" + b" " * (2 * TAIL)),
         (b"x", b"</body>" + OUTLOOK * TAIL),
         (b"x", b"</html>" + b"<!--" + b"</body>" * TAIL + b"-->"),

@@ -1,0 +1,102 @@
+"""The nouns that everything else is written in.
+
+Values of the national system keep its spelling (field `type` is a channel here, because a message has one);
+outcomes and reasons are ours and appear in the journal, the metrics and the answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    """How a message reaches its reader; consent and rejection are per channel (regulation art. 9)."""
+
+    ARAMA = "ARAMA"
+    MESAJ = "MESAJ"
+    EPOSTA = "EPOSTA"
+
+
+class RecipientType(StrEnum):
+    """BIREYSEL needs a prior ONAY; TACIR (tradesmen, merchants) may be addressed until they say RET (law 6563 art. 6/2)."""
+
+    BIREYSEL = "BIREYSEL"
+    TACIR = "TACIR"
+
+
+class Status(StrEnum):
+    """What the citizen said last."""
+
+    ONAY = "ONAY"
+    RET = "RET"
+
+
+class Kind(StrEnum):
+    """Commercial messages need consent and carry the notice; informational ones pass untouched (regulation art. 6)."""
+
+    COMMERCIAL = "commercial"
+    INFORMATIONAL = "informational"
+
+
+class Outcome(StrEnum):
+    """“Cannot tell” is a value, not an exception: DEFER is temporary for the client (promise I4)."""
+
+    PASS = "pass"
+    BLOCK = "block"
+    DEFER = "defer"
+
+
+class Reason(StrEnum):
+    """Why. Closed set: it is a metric label and a journal field."""
+
+    CONSENT = "consent"  # PASS: an ONAY stands in the index
+    TACIR_EXEMPT = "tacir_exempt"  # PASS: a merchant who has not refused
+    INFORMATIONAL = "informational"  # PASS: no consent needed, forwarded untouched
+    NO_CONSENT = "no_consent"  # BLOCK: BIREYSEL without a standing ONAY
+    REJECTED = "rejected"  # BLOCK: a TACIR who said RET
+    BAD_ADDRESS = "bad_address"  # BLOCK: no canonical form, so no consent can exist
+    NO_STREAM = "no_stream"  # BLOCK: the sender matches no stream
+    UNFIT = "unfit"  # BLOCK: the notice cannot be put into this message
+    INDEX_DOWN = "index_down"  # DEFER: the index did not answer in time
+    INDEX_STALE = "index_stale"  # DEFER: it answered, but is emptied, half-built, old or not heard of its publisher
+    OVERLOAD = "overload"  # DEFER: a bound of limits.py was reached
+    JOURNAL_DOWN = "journal_down"  # DEFER: the decision could not be written down
+    INTERNAL = "internal"  # DEFER: our own fault
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """Who is speaking: what the notice must say (regulation art. 8).
+
+    `code` is the İYS brand code consents are kept under, `iys_code` the provider's; equal for a master brand.
+    """
+
+    code: int
+    name: str
+    title: str
+    mersis: str
+    iys_code: int
+    contact: str = ""  # telephone or mail address for the notice
+    sms_notice: str = ""  # template of filters.notice; empty: the default one
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One kind of traffic of one sender: decided by configuration before any message is seen."""
+
+    name: str
+    brand: Brand | None  # None: an informational stream that speaks for no brand
+    kind: Kind
+    recipient_type: RecipientType
+    upstream: str
+    may_declare: bool = False
+    observe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of `filters.consent.judge` about one recipient."""
+
+    outcome: Outcome
+    reason: Reason

@@ -1,0 +1,451 @@
+"""The configuration: one frozen object, or every problem of the file at once.
+
+The contract of keys and names is the sample that `izinli init` writes (`gateway/sample.toml`). Paths in the file are
+relative to the file; secrets stand in files of their own. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from filters.letters import encode
+from filters.model import Brand, Kind, RecipientType, Stream
+from filters.notice import SMS_TEMPLATE, sms_prefix
+from gateway import limits
+from gateway.toml import Lines, Problem, Table, meant
+
+LISTENERS: Final = ("smtp", "smpp")
+INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
+EMBEDDED: Final = "sqlite"
+PASSWORD_OCTETS_MAX: Final = 128
+
+Network = IPv4Network | IPv6Network
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` has everything that is wrong with it."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        super().__init__(f"{path}: {len(problems)} problem(s)")
+        self.path = path
+        self.problems = problems
+
+
+class Address(NamedTuple):
+    """A TCP endpoint."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A door to clients."""
+
+    protocol: str
+    bind: Address
+    allow: tuple[Network, ...]  # an empty list refuses everyone
+    hostname: str = "localhost"
+    trace_header: bool = True  # smtp: put one Received field on top
+    size_max: int = 25 * limits.MIB  # smtp: octets of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where messages go on to."""
+
+    name: str
+    protocol: str
+    hosts: tuple[Address, ...]
+    connections_max: int = 20  # smtp
+    reserve: int = 5  # smpp: characters an operator appends to each text (BTK decision 2016/DK-YED/211)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An ESME: how it logs in here, and how its mirrored bind logs in at the SMSC."""
+
+    system_id: bytes
+    password: bytes
+    upstream_system_id: bytes
+    upstream_password: bytes
+    upstream: str
+    binds_max: int = 16
+    window: int = 200  # submits a bind may have unanswered
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a stream is recognised by; what is None matches everything."""
+
+    mail_from_domain: bytes | None = None
+    account: bytes | None = None
+    source_addr: bytes | None = None
+    client: Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A stream and its match, in the order of the file."""
+
+    match: Match
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The consent index."""
+
+    url: str
+    age_max_s: int = 900  # unheard of its publisher for longer: DEFER
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The control plane that belongs to this gateway."""
+
+    bind: Address
+    ledger: str
+    public_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    path: Path
+    data_dir: Path
+    workers: int
+    index: Index
+    registry: Registry
+    admin: Address
+    listeners: tuple[Listener, ...]
+    upstreams: dict[str, Upstream]
+    accounts: dict[bytes, Account]
+    brands: dict[int, Brand]
+    rules: tuple[Rule, ...]
+
+
+def load(path: Path) -> Config:
+    """Read and check `path`. Raises ConfigError."""
+    problems: list[Problem] = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        fix = f"write one with: izinli init {path.parent}"
+        raise ConfigError(path, [Problem(0, "", "the file does not exist", fix)]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [Problem(0, "", f"the file cannot be read: {error}")]) from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(path, [Problem(_line_of(error), "", f"not valid TOML: {error}")]) from error
+    config = _Reader(path, Table(values, Lines(text), problems)).config()
+    if problems:
+        raise ConfigError(path, sorted(problems, key=lambda problem: problem.line))
+    return config
+
+
+def _line_of(error: tomllib.TOMLDecodeError) -> int:
+    words = str(error).split("line ")
+    digits = words[-1].split(",")[0].strip(")") if len(words) > 1 else ""
+    return int(digits) if digits.isdigit() else 0
+
+
+class _Reader:
+    """From tables to the object; what is wrong is noted in the tables."""
+
+    def __init__(self, path: Path, top: Table) -> None:
+        self._path = path
+        self._home = path.resolve().parent
+        self._top = top
+
+    def config(self) -> Config:
+        top = self._top
+        data_dir = self._home / top.text("data_dir", "izinli-data")
+        workers = top.number("workers", 1, 1, 64)
+        index = self._index(top.table("index"))
+        registry = self._registry(top.table("registry"))
+        admin_table = top.table("admin")
+        admin = self._address(admin_table, "bind", "127.0.0.1:9090")
+        admin_table.finish()
+        listeners = tuple(self._listener(table) for table in top.tables("listener"))
+        if not listeners:
+            top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
+        upstream_tables = top.table("upstream")
+        upstreams = {name: self._upstream(upstream_tables.table(name), name) for name in upstream_tables.values}
+        brands = self._brands(top.tables("brand"))
+        accounts = self._accounts(top.tables("account"), upstreams)
+        rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
+        self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
+        top.finish()
+        return Config(
+            self._path, data_dir, workers, index, registry, admin, listeners, upstreams, accounts, brands, rules
+        )
+
+    # tables
+
+    def _index(self, table: Table) -> Index:
+        url = table.text("url", EMBEDDED)
+        if url != EMBEDDED and (scheme := urlsplit(url).scheme) not in INDEX_SCHEMES:
+            known = f'"{EMBEDDED}" or {", ".join(f"{name}://…" for name in INDEX_SCHEMES)}'
+            table.note("url", f"unknown kind of index {scheme or url!r}", f"use {known}")
+        age_max_s = table.number("age_max_s", 900, 5, 30 * 24 * 3600)
+        table.finish()
+        return Index(url, age_max_s)
+
+    def _registry(self, table: Table) -> Registry:
+        bind = self._address(table, "bind", "127.0.0.1:8080")
+        ledger = table.text("ledger", EMBEDDED)
+        scheme = urlsplit(ledger).scheme
+        if ledger != EMBEDDED and scheme not in ("sqlite", "postgresql"):
+            table.note("ledger", f"unknown kind of ledger {scheme or ledger!r}", 'use "sqlite" or postgresql://…')
+        public_url = table.text("public_url", f"http://{bind}").rstrip("/")
+        parts = urlsplit(public_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or not public_url.isascii():
+            table.note("public_url", f"not a web address: {public_url!r}", 'for example "https://ret.example.com.tr"')
+        table.finish()
+        return Registry(bind, ledger, public_url)
+
+    def _listener(self, table: Table) -> Listener:
+        protocol = table.choice("protocol", LISTENERS)
+        bind = self._address(table, "bind", None)
+        allow = tuple(network for text in table.texts("allow") if (network := self._network(table, "allow", text)))
+        if not allow and "allow" not in table.values:
+            table.note("allow", "is missing, so every client would be refused", 'for example allow = ["10.1.2.0/24"]')
+        for network in allow:
+            if protocol == "smtp" and is_wide(network):
+                fix = "list only the networks your mail servers send from"
+                table.note("allow", f"{network} would make this listener an open relay", fix)
+        hostname = table.text("hostname", "localhost")
+        if not hostname or not hostname.isascii() or not hostname.isprintable() or " " in hostname:
+            table.note("hostname", f"not a host name: {hostname!r}")
+        size_max = table.number("size_max", 25 * limits.MIB, 10_000, limits.SMTP_SIZE_MAX)
+        trace_header = table.flag("trace_header", default=True)
+        table.finish()
+        return Listener(protocol, bind, allow, hostname, trace_header, size_max)
+
+    def _upstream(self, table: Table, name: str) -> Upstream:
+        protocol = table.choice("protocol", LISTENERS)
+        texts = table.texts("hosts")
+        if not texts:
+            table.note("hosts", "names no host", 'for example hosts = ["127.0.0.1:2526"]')
+        hosts = tuple(host for text in texts if (host := table.parsed("hosts", _parse_address, text)))
+        connections_max = table.number("connections_max", 20, 1, 1000)
+        reserve = table.number("reserve", 5, 0, 20)
+        table.finish()
+        return Upstream(name, protocol, hosts, connections_max, reserve)
+
+    def _brands(self, tables: list[Table]) -> dict[int, Brand]:
+        brands: dict[int, Brand] = {}
+        for table in tables:
+            code = table.number("code", 0, 0, 2**31 - 1)
+            if not code:
+                table.note("code", "is missing", "the İYS brand code")
+            if code in brands:
+                table.note("code", f"brand {code} is defined twice")
+            mersis = table.text("mersis", required=True)
+            if mersis and not (len(mersis) == 16 and mersis.isascii() and mersis.isdigit()):
+                table.note("mersis", "must have 16 digits")
+            brand = Brand(
+                code,
+                table.text("name", required=True),
+                table.text("title", required=True),
+                mersis,
+                table.number("iys_code", code, 0, 2**31 - 1),
+                table.text("contact"),
+                table.text("sms_notice"),
+            )
+            table.parsed("sms_notice", lambda text, brand=brand: sms_prefix(brand, text), brand.sms_notice or SMS_TEMPLATE)  # type: ignore[misc]
+            table.finish()
+            brands[code] = brand
+        return brands
+
+    def _accounts(self, tables: list[Table], upstreams: dict[str, Upstream]) -> dict[bytes, Account]:
+        accounts: dict[bytes, Account] = {}
+        smscs = [upstream.name for upstream in upstreams.values() if upstream.protocol == "smpp"]
+        for table in tables:
+            system_id = self._ascii(table, "system_id")
+            upstream = table.text("upstream", smscs[0] if smscs else "")
+            if upstream not in smscs:
+                table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
+            if system_id in accounts:
+                table.note("system_id", f"account {system_id.decode()!r} is defined twice")
+            account = Account(
+                system_id,
+                self._secret(table, "password_file"),
+                self._ascii(table, "upstream_system_id"),
+                self._secret(table, "upstream_password_file"),
+                upstream,
+                table.number("binds_max", 16, 1, 1000),
+                table.number("window", 200, 1, 10_000),
+            )
+            shared = [
+                other.system_id.decode()
+                for other in accounts.values()
+                if (other.upstream, other.upstream_system_id) == (upstream, account.upstream_system_id)
+            ]
+            if shared:
+                fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
+                table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
+            table.finish()
+            accounts[system_id] = account
+        return accounts
+
+    def _rule(
+        self, table: Table, upstreams: dict[str, Upstream], brands: dict[int, Brand], accounts: dict[bytes, Account]
+    ) -> Rule:
+        name = table.text("name", f"stream-{1 + int(table.path[-1])}")
+        match = self._match(table.table("match"), accounts)
+        kind = Kind(table.choice("kind", Kind, Kind.COMMERCIAL) or Kind.COMMERCIAL)
+        code = table.get("brand", int)
+        brand = brands.get(code or 0)
+        if code is not None and brand is None:
+            table.note("brand", f"there is no [[brand]] with code {code}", meant(str(code), map(str, brands)))
+        may_declare = table.flag("may_declare")
+        if code is None and (kind is Kind.COMMERCIAL or may_declare):
+            table.note("brand", "is missing: a commercial stream speaks for a brand", meant("", map(str, brands)))
+        recipient_type = table.choice("recipient_type", RecipientType, RecipientType.BIREYSEL)
+        mode = table.choice("mode", ("enforce", "observe"), "enforce")
+        upstream = table.text("upstream", required=True)
+        if upstream and upstream not in upstreams:
+            table.note("upstream", f"there is no [upstream.{upstream}]", meant(upstream, upstreams))
+        self._fits(table, match, upstreams.get(upstream), accounts)
+        table.finish()
+        stream = Stream(
+            name,
+            brand,
+            kind,
+            RecipientType(recipient_type or RecipientType.BIREYSEL),
+            upstream,
+            may_declare,
+            mode == "observe",
+        )
+        return Rule(match, stream)
+
+    def _fits(self, table: Table, match: Match, upstream: Upstream | None, accounts: dict[bytes, Account]) -> None:
+        """A match must be one that messages for this upstream can have."""
+        if upstream is None:
+            return
+        if upstream.protocol == "smpp":
+            if match.mail_from_domain is not None:
+                table.note("match", "mail_from_domain never matches an SMS", "match account or source_addr instead")
+            account = accounts.get(match.account or b"")
+            if account is not None and account.upstream != upstream.name:
+                fix = f'write upstream = "{account.upstream}", or change the account'
+                table.note("upstream", f"account {account.system_id.decode()!r} is bound to another SMSC", fix)
+        elif match.account is not None or match.source_addr is not None:
+            table.note("match", "account and source_addr never match a mail", "match mail_from_domain or client instead")
+
+    def _match(self, table: Table, accounts: dict[bytes, Account]) -> Match:
+        if not table.values:
+            table.note("", "matches every message", "write match = { mail_from_domain = … } or account, source_addr, client")
+        domain = table.text("mail_from_domain").lower().rstrip(".")
+        encoded = table.parsed("mail_from_domain", _parse_domain, domain) if domain else None
+        account = table.text("account").encode()
+        if account and account not in accounts:
+            known = [known.decode() for known in accounts]
+            table.note("account", f"there is no [[account]] {account.decode()!r}", meant(account.decode(), known))
+        source_addr = table.text("source_addr").encode()
+        client_text = table.text("client")
+        client = self._network(table, "client", client_text) if client_text else None
+        table.finish()
+        return Match(encoded, account or None, source_addr or None, client)
+
+    # the whole
+
+    def _doors_lead_somewhere(
+        self,
+        listeners: tuple[Listener, ...],
+        rules: tuple[Rule, ...],
+        upstreams: dict[str, Upstream],
+        accounts: dict[bytes, Account],
+    ) -> None:
+        """Each door needs a stream behind it, each address one listener."""
+        protocols = {upstreams[rule.stream.upstream].protocol for rule in rules if rule.stream.upstream in upstreams}
+        seen: dict[Address, int] = {}
+        for table, listener in zip(self._top.tables("listener"), listeners, strict=True):
+            if listener.protocol and listener.protocol not in protocols:
+                fix = f"add a [[stream]] whose upstream has protocol {listener.protocol}"
+                table.note("protocol", "no stream leads on from here, so everything would be refused", fix)
+            if listener.protocol == "smpp" and not accounts:
+                table.note("protocol", "no [[account]] could log in here", "add an [[account]]")
+            if listener.bind in seen and listener.bind.port:
+                table.note("bind", f"{listener.bind} is another listener's too")
+            seen[listener.bind] = 1
+
+    # values
+
+    def _address(self, table: Table, key: str, default: str | None) -> Address:
+        text = table.text(key, default or "", required=default is None)
+        found = table.parsed(key, _parse_address, text) if text else None
+        return found or Address("127.0.0.1", 0)
+
+    def _network(self, table: Table, key: str, text: str) -> Network | None:
+        try:
+            return ip_network(text)
+        except ValueError as error:
+            table.note(key, str(error), 'for example "10.1.2.0/24"')
+            return None
+
+    def _ascii(self, table: Table, key: str) -> bytes:
+        text = table.text(key, required=True)
+        if not text.isascii() or not text.isprintable() or len(text) > 32:
+            table.note(key, "must be at most 32 printable ASCII characters")
+        return encode(text, "ascii")
+
+    def _secret(self, table: Table, key: str) -> bytes:
+        """The first line of a file that only this service should be able to read."""
+        name = table.text(key, required=True)
+        if not name:
+            return b""
+        path = self._home / name
+        try:
+            secret = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+        except OSError as error:
+            table.note(key, f"{name}: {error.strerror}", "the path is relative to the configuration file")
+            return b""
+        if not 0 < len(secret) <= PASSWORD_OCTETS_MAX or b"\0" in secret:
+            table.note(key, f"{name}: its first line must hold 1 to {PASSWORD_OCTETS_MAX} octets")
+        return secret
+
+
+def is_wide(network: Network) -> bool:
+    """Whether strangers are in this network: more of the public Internet than any one operator has."""
+    if network.is_loopback or network.is_private or network.is_link_local:
+        return network.prefixlen < (8 if network.version == 4 else 7)
+    return network.prefixlen < (16 if network.version == 4 else 32)
+
+
+def _parse_address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"not an address: {text!r}; write host:port, as in 127.0.0.1:2525")
+    return Address(host, int(port))
+
+
+def _parse_domain(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise ValueError(f"write {text!r} in its ASCII form (xn--…)") from None
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """What an operator may see of a loaded configuration: no secret in it."""
+    return {
+        "data_dir": str(config.data_dir),
+        "workers": config.workers,
+        "index": config.index.url.rpartition("@")[2],
+        "listeners": [f"{one.protocol} {one.bind}" for one in config.listeners],
+        "streams": [rule.stream.name for rule in config.rules],
+    }

@@ -1,0 +1,65 @@
+"""Every bound of the data plane, with its reason (promise I7). Over a bound the newest work is refused, never the oldest lost.
+
+Octets, seconds (`_S`) or counts. What an operator may choose stands in the configuration instead, within these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# The pipeline and the index. A question is some 500 octets: 20,000 of them are 10 MB, half a second of a full core's work.
+QUESTIONS_MAX: Final = 20_000
+INDEX_DEADLINE_S: Final = 0.25  # a local Redis answers in 1 ms; what waits longer is better told to come back
+INDEX_CONNECT_S: Final = 1.0
+INDEX_RETRY_S: Final = 0.5  # between two attempts to reach it; a question in between is answered at once
+INDEX_BATCH_MAX: Final = 1000  # questions in one round trip: about 1 ms of Redis' time
+INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8
+INDEX_REPLY_OCTETS_MAX: Final = 64 * KIB  # unparsed; an honest reply is a few octets per question
+
+# The journal. A line has about 250 octets.
+JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB
+JOURNAL_RETRY_S: Final = 1.0  # after a failed write, so that a full disk is not hammered
+
+# SMTP, towards clients (RFC 5321 §4.5.3).
+SMTP_SESSIONS_MAX: Final = 2000  # of one worker; idle ones cost some 20 kB each
+SMTP_COMMAND_S: Final = 300.0  # §4.5.3.2.7: at least five minutes
+SMTP_DATA_BLOCK_S: Final = 180.0  # §4.5.3.2.5: three minutes for a block
+SMTP_BLOCK_OCTETS_MIN: Final = 4 * KIB  # what counts as a block: fewer octets in three minutes are a slow loris
+SMTP_LINE_OCTETS_MAX: Final = 2048  # §4.5.3.1.4 asks for 512; DSN parameters and UTF-8 need more
+SMTP_PIPELINE_OCTETS_MAX: Final = 64 * KIB  # commands read ahead of their answers
+SMTP_RECIPIENTS_MAX: Final = 1000  # §4.5.3.1.8 asks for at least 100
+SMTP_ERRORS_MAX: Final = 20  # bad commands in one session; Postfix hangs up after 20 too
+SMTP_HOPS_MAX: Final = 50  # §6.3 suggests 100; Postfix uses 50
+SMTP_SIZE_MAX: Final = 50 * MIB  # the largest `size_max` that may be configured
+SMTP_SIZE_SLACK: Final = KIB  # octets over the limit that are still read before the rest is thrown away
+SMTP_GROWTH: Final = 64 * KIB  # what notices, links and fields can add to a message (twenty places of each)
+SMTP_TRANSIT_OCTETS_MAX: Final = 512 * MIB  # of content in one worker; above it DATA is told 452
+
+# SMTP, towards next hops.
+SMTP_CONNECT_S: Final = 10.0  # connect, banner and EHLO; the next hop is a neighbour
+SMTP_NEXT_HOP_COMMAND_S: Final = 60.0  # MAIL, RCPT, DATA
+SMTP_NEXT_HOP_IDLE_S: Final = 30.0  # most servers close after 60 to 300
+SMTP_DELIVERY_S: Final = 90.0  # from the client's final dot to its answer: Postfix's proxy client gives up after 100
+SMTP_COPIES_AT_ONCE: Final = 20  # of one transaction
+SMTP_WAITING_MAX: Final = 2000  # copies that wait for a connection
+SMTP_MESSAGES_PER_CONNECTION: Final = 1000  # then a fresh one, so that a new address of the next hop is noticed
+SMTP_RECONNECT_S: Final = 1.0
+SMTP_AVOID_HOST_S: Final = 30.0  # after a failure the other hosts come first
+SMTP_REPLY_LINE_OCTETS_MAX: Final = 2048  # §4.5.3.1.5 says 512
+SMTP_REPLY_LINES_MAX: Final = 100
+SMTP_REPLY_TEXT_OCTETS_MAX: Final = 1000  # of all lines together, of which one line is passed on
+SMTP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
+# The memory of mixed endings: Postfix keeps a message for five days.
+SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
+SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB
+SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
+
+# Processes.
+DRAIN_S: Final = 100.0  # messages under way may take SMTP_DELIVERY_S
+RESTART_S_MIN: Final = 0.2  # between a worker's death and its successor, doubling
+RESTART_S_MAX: Final = 10.0
+STATUS_S: Final = 2.0  # a worker that does not answer for so long is not live

@@ -1,0 +1,179 @@
+"""Every metric, once: plain numbers that the hot path adds to, and their exposition in Prometheus' text form.
+
+Counting a message is a dictionary's `+= 1`; the client library is used where somebody looks, not where messages pass.
+A worker gives `snapshot()`, and `exposition` adds up those of all workers. Label sets are closed and begin at zero, so that the first increase
+is visible.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import generate_latest
+
+from filters.consent import outcome_of
+from filters.model import Reason
+
+PROTOCOLS: Final = ("smtp", "smpp")
+ERROR_KINDS: Final = {
+    "smtp": (
+        *("not_allowed", "too_many_sessions", "internal", "disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line"),
+        *("pipelining", "bdat", "bad_commands", "next_hop_closed", "next_hop_closing", "next_hop_timeout"),
+        *("next_hop_refused", "next_hop_malformed_reply", "next_hop_long_reply", "next_hop_unsolicited"),
+        *("next_hop_unreachable", "next_hop_shutdown"),
+    ),
+    "smpp": (
+        *("not_allowed", "too_many_sessions", "internal", "bad_length", "bad_command", "bad_state", "bad_password"),
+        *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout"),
+    ),
+}
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
+"""Upper bounds of the histograms' buckets."""
+
+Label = tuple[str, ...]
+
+
+class Histogram:
+    """Observations in seconds."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float, times: int = 1) -> None:
+        self.counts[bisect_left(SECONDS, seconds)] += times
+        self.sum += seconds * times
+
+
+class Metrics:
+    """One worker's numbers."""
+
+    def __init__(self, upstreams: Iterable[str] = ()) -> None:
+        self.messages: dict[tuple[str, Reason], int] = {(door, reason): 0 for door in PROTOCOLS for reason in Reason}
+        self.observed: dict[tuple[str, Reason], int] = dict.fromkeys(self.messages, 0)
+        self.protocol_errors: dict[tuple[str, str], int] = {
+            (door, kind): 0 for door, kinds in ERROR_KINDS.items() for kind in kinds
+        }
+        self.sessions: dict[str, int] = dict.fromkeys(PROTOCOLS, 0)
+        self.decision = Histogram()
+        self.index = Histogram()
+        self.upstreams: dict[str, Histogram] = {name: Histogram() for name in upstreams}
+        self.upstream_up: dict[str, int] = dict.fromkeys(self.upstreams, 0)
+        self.index_age_s = float("nan")
+        self.index_up = 0
+        self.journal_failures = 0
+
+    def upstream_seconds(self, name: str, seconds: float) -> None:
+        """How long the next hop `name` took for a message."""
+        known = self.upstreams.get(name)
+        if known is None:
+            known = self.upstreams[name] = Histogram()
+        known.observe(seconds)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All numbers as JSON can carry them."""
+        return {
+            "messages": [[door, reason.value, n] for (door, reason), n in self.messages.items()],
+            "observed": [[door, reason.value, n] for (door, reason), n in self.observed.items()],
+            "protocol_errors": [[door, kind, n] for (door, kind), n in self.protocol_errors.items()],
+            "sessions": [[door, n] for door, n in self.sessions.items()],
+            "decision": [["", self.decision.counts, self.decision.sum]],
+            "index": [["", self.index.counts, self.index.sum]],
+            "upstreams": [[name, one.counts, one.sum] for name, one in self.upstreams.items()],
+            "upstream_up": [[name, n] for name, n in self.upstream_up.items()],
+            "index_age_s": None if self.index_age_s != self.index_age_s else self.index_age_s,
+            "index_up": self.index_up,
+            "journal_failures": self.journal_failures,
+        }
+
+
+def exposition(snapshots: Sequence[dict[str, Any]], *, expected: int) -> bytes:
+    """The text form of what `expected` workers have counted together; those that did not answer are missing in it."""
+    registry = CollectorRegistry()
+    registry.register(_Sum(snapshots, expected))  # type: ignore[arg-type]  # a collector is whatever has `collect`
+    return generate_latest(registry)
+
+
+class _Sum:
+    """Collects the sum of the workers' snapshots. Ages and states are the worst of them."""
+
+    def __init__(self, snapshots: Sequence[dict[str, Any]], expected: int) -> None:
+        self._snapshots = snapshots
+        self._expected = expected
+
+    def collect(self) -> Iterable[Any]:
+        yield self._messages("izinli_messages", "Decisions about messages, per recipient.", "messages")
+        yield self._messages("izinli_observed", "Decisions that a stream in mode observe did not enforce.", "observed")
+        errors = CounterMetricFamily(
+            "izinli_protocol_errors", "What peers did that the protocol does not know.", labels=("protocol", "kind")
+        )
+        for label, count in self._counts("protocol_errors").items():
+            errors.add_metric(label, count)
+        yield errors
+        sessions = GaugeMetricFamily("izinli_sessions", "Open sessions of clients.", labels=("protocol",))
+        for label, count in self._counts("sessions").items():
+            sessions.add_metric(label, count)
+        yield sessions
+        yield self._histogram("izinli_decision_seconds", "From a question to its decision.", "decision", None)
+        yield self._histogram("izinli_index_seconds", "One round trip to the consent index.", "index", None)
+        yield self._histogram("izinli_upstream_seconds", "A message at the next hop.", "upstreams", "upstream")
+        yield self._upstreams_up()
+        yield self._index_age()
+        ups = [snapshot["index_up"] for snapshot in self._snapshots]
+        yield GaugeMetricFamily("izinli_index_up", "1 while every worker can ask the index.", min(ups, default=0))
+        yield CounterMetricFamily("izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures"))
+        yield CounterMetricFamily("izinli_fail_open", "Commercial messages passed without an answer; must stay 0.", 0)
+        yield GaugeMetricFamily("izinli_workers", "Workers that are configured.", self._expected)
+        yield GaugeMetricFamily("izinli_workers_up", "Workers that answered this scrape.", len(self._snapshots))
+
+    def _messages(self, name: str, text: str, key: str) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text, labels=("protocol", "outcome", "reason"))
+        for (door, reason), count in self._counts(key).items():
+            family.add_metric((door, outcome_of(Reason(reason)).value, reason), count)
+        return family
+
+    def _upstreams_up(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily("izinli_upstream_up", "1 while every worker reaches the next hop.", labels=("upstream",))
+        worst: dict[str, int] = {}
+        for snapshot in self._snapshots:
+            for name, up in snapshot["upstream_up"]:
+                worst[name] = min(worst.get(name, 1), up)
+        for name, up in worst.items():
+            family.add_metric((name,), up)
+        return family
+
+    def _index_age(self) -> GaugeMetricFamily:
+        ages = [snapshot["index_age_s"] for snapshot in self._snapshots if snapshot["index_age_s"] is not None]
+        text = "Since the index last heard of its publisher; NaN before the first answer."
+        return GaugeMetricFamily("izinli_index_age_seconds", text, max(ages, default=float("nan")))
+
+    def _histogram(self, name: str, text: str, key: str, label: str | None) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(name, text, labels=(label,) if label else ())
+        sums: dict[str, tuple[list[int], float]] = {}
+        for snapshot in self._snapshots:
+            for value, counts, total in snapshot[key]:
+                known = sums.get(value, ([0] * len(counts), 0.0))
+                sums[value] = ([a + b for a, b in zip(known[0], counts, strict=True)], known[1] + total)
+        for value, (counts, total) in sums.items():
+            buckets, below = [], 0
+            for bound, count in zip((*SECONDS, float("inf")), counts, strict=True):
+                below += count
+                buckets.append(("+Inf" if bound == float("inf") else str(bound), below))
+            family.add_metric((value,) if label else (), buckets, total)
+        return family
+
+    def _counts(self, key: str) -> dict[Label, int]:
+        totals: dict[Label, int] = {}
+        for snapshot in self._snapshots:
+            for *label, count in snapshot[key]:
+                totals[tuple(label)] = totals.get(tuple(label), 0) + count
+        return totals
+
+    def _total(self, key: str) -> int:
+        return sum(snapshot[key] for snapshot in self._snapshots)

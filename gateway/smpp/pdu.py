@@ -1,0 +1,188 @@
+"""SMPP 3.4 PDUs as octets: headers, field walks, TLVs. No object is made of a PDU and none is built from objects.
+
+A walk yields where the fields stand; what is not changed is copied as it came. Nothing here raises on what a peer
+sends: a malformed PDU is a command_status.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from gateway.smpp.statuses import (
+    ESME_RBINDFAIL,
+    ESME_RINVDSTADR,
+    ESME_RINVEXPIRY,
+    ESME_RINVMSGLEN,
+    ESME_RINVSCHED,
+    ESME_RINVSERTYP,
+    ESME_RINVSRCADR,
+    ESME_ROK,
+)
+
+HEADER: Final = Struct(">IIII")  # command_length, command_id, command_status, sequence_number (§3.2)
+HEADER_OCTETS: Final = HEADER.size
+TLV_HEADER: Final = Struct(">HH")
+SEQUENCE_MAX: Final = 0x7FFFFFFF
+
+RESPONSE: Final = 0x80000000  # the bit that makes a response of a request's command_id
+GENERIC_NACK: Final = 0x80000000
+BIND_RECEIVER: Final = 0x01
+BIND_TRANSMITTER: Final = 0x02
+QUERY_SM: Final = 0x03
+SUBMIT_SM: Final = 0x04
+SUBMIT_SM_RESP: Final = SUBMIT_SM | RESPONSE
+DELIVER_SM: Final = 0x05
+DELIVER_SM_RESP: Final = DELIVER_SM | RESPONSE
+UNBIND: Final = 0x06
+UNBIND_RESP: Final = UNBIND | RESPONSE
+REPLACE_SM: Final = 0x07
+CANCEL_SM: Final = 0x08
+BIND_TRANSCEIVER: Final = 0x09
+ENQUIRE_LINK: Final = 0x15
+ENQUIRE_LINK_RESP: Final = ENQUIRE_LINK | RESPONSE
+SUBMIT_MULTI: Final = 0x21
+ALERT_NOTIFICATION: Final = 0x102
+DATA_SM: Final = 0x103
+DATA_SM_RESP: Final = DATA_SM | RESPONSE
+
+DEST_ADDR_SUBUNIT: Final = 0x0005
+SOURCE_PORT: Final = 0x020A
+DESTINATION_PORT: Final = 0x020B
+SAR_MSG_REF_NUM: Final = 0x020C
+SAR_TOTAL_SEGMENTS: Final = 0x020E
+SAR_SEGMENT_SEQNUM: Final = 0x020F
+SC_INTERFACE_VERSION: Final = 0x0210
+RECEIPTED_MESSAGE_ID: Final = 0x001E
+MESSAGE_PAYLOAD: Final = 0x0424
+MESSAGE_STATE: Final = 0x0427
+USSD_SERVICE_OP: Final = 0x0501
+DECLARED_KIND: Final = 0x1501  # ours, in the vendor range: “commercial” or “informational” (`filters.classify`)
+
+TON_UNKNOWN: Final = 0
+TON_INTERNATIONAL: Final = 1
+TON_NATIONAL: Final = 2
+
+ESM_TYPE: Final = 0x3C  # bits 5–2: a receipt, an acknowledgement, … (§5.2.12)
+ESM_UDHI: Final = 0x40
+
+# Octets with the terminating NUL (§4.4.1); the two times are empty or seventeen.
+_SERVICE_TYPE_MAX = 6
+_ADDRESS_MAX = 21
+_TIME_OCTETS = 17
+# Wider than §4.1: clients in the field log in with passwords of thirty characters and more.
+_SYSTEM_ID_MAX = 33
+_PASSWORD_MAX = 129
+_SYSTEM_TYPE_MAX = 33
+_ADDRESS_RANGE_MAX = 41
+
+
+class SubmitSm(NamedTuple):
+    """Where the fields of a submit_sm stand, as offsets into the PDU (§4.4.1).
+
+    From the anchors everything is one step away: the TON and NPI of an address are the two octets before it and its
+    NUL the last before the next field; protocol_id, priority_flag and schedule_delivery_time follow `esm_class`;
+    sm_length is the octet before `text`, and before it, backwards, sm_default_msg_id, data_coding, replace_if_present,
+    registered_delivery. `tlvs` is where the text ends and the optional parameters begin.
+    """
+
+    source: int
+    dest: int
+    esm_class: int
+    text: int
+    tlvs: int
+
+
+def walk_submit_sm(pdu: bytes) -> SubmitSm | int:
+    """The anchors of a submit_sm, or the command_status of what is wrong with it.
+
+    The TLVs are not looked at: `walk_tlvs`, where there are any.
+    """
+    find = pdu.find
+    if (end := find(0, HEADER_OCTETS, HEADER_OCTETS + _SERVICE_TYPE_MAX)) < 0:
+        return ESME_RINVSERTYP
+    source = end + 3
+    if (end := find(0, source, source + _ADDRESS_MAX)) < 0:
+        return ESME_RINVSRCADR
+    dest = end + 3
+    if (end := find(0, dest, dest + _ADDRESS_MAX)) < 0:
+        return ESME_RINVDSTADR
+    esm_class = end + 1
+    schedule = esm_class + 3
+    if (end := find(0, schedule, schedule + _TIME_OCTETS)) < 0 or (end > schedule and end - schedule != 16):
+        return ESME_RINVSCHED
+    validity = end + 1
+    if (end := find(0, validity, validity + _TIME_OCTETS)) < 0 or (end > validity and end - validity != 16):
+        return ESME_RINVEXPIRY
+    text = end + 6
+    if text > len(pdu) or (tlvs := text + pdu[text - 1]) > len(pdu):
+        return ESME_RINVMSGLEN
+    return SubmitSm(source, dest, esm_class, text, tlvs)
+
+
+class Tlv(NamedTuple):
+    """An optional parameter: its tag, where its value begins, where it ends (§3.2.4.1)."""
+
+    tag: int
+    start: int
+    stop: int
+
+
+def walk_tlvs(pdu: bytes, at: int) -> list[Tlv] | None:
+    """The optional parameters from `at` to the end of the PDU, in their order; None when they do not end with it."""
+    found = []
+    end = len(pdu)
+    while at < end:
+        if at + 4 > end:
+            return None
+        tag, length = TLV_HEADER.unpack_from(pdu, at)
+        start = at + 4
+        at = start + length
+        if at > end:
+            return None
+        found.append(Tlv(tag, start, at))
+    return found
+
+
+class Bind(NamedTuple):
+    """Who logs in (§4.1). `rest` is everything from system_type on, as it came."""
+
+    system_id: bytes
+    password: bytes
+    interface_version: int
+    rest: bytes
+
+
+def walk_bind(pdu: bytes) -> Bind | int:
+    """The fields of a bind_transmitter, bind_receiver or bind_transceiver, or a command_status."""
+    find = pdu.find
+    if (end := find(0, HEADER_OCTETS, HEADER_OCTETS + _SYSTEM_ID_MAX)) < 0:
+        return ESME_RBINDFAIL
+    password = end + 1
+    if (system_type := find(0, password, password + _PASSWORD_MAX) + 1) == 0:
+        return ESME_RBINDFAIL
+    if (version := find(0, system_type, system_type + _SYSTEM_TYPE_MAX) + 1) == 0:
+        return ESME_RBINDFAIL
+    if (end_of_range := find(0, version + 3, version + 3 + _ADDRESS_RANGE_MAX) + 1) == 0:
+        return ESME_RBINDFAIL
+    if walk_tlvs(pdu, end_of_range) is None:
+        return ESME_RBINDFAIL
+    return Bind(pdu[HEADER_OCTETS:end], pdu[password : system_type - 1], pdu[version], pdu[system_type:])
+
+
+def bind_body(system_id: bytes, password: bytes, rest: bytes) -> bytes:
+    """The body of a bind: `rest` as `walk_bind` gives it."""
+    return b"%b\0%b\0%b" % (system_id, password, rest)
+
+
+def pack(command: int, status: int, sequence: int, body: bytes = b"") -> bytes:
+    """A whole PDU."""
+    return HEADER.pack(HEADER_OCTETS + len(body), command, status, sequence) + body
+
+
+def tlv(tag: int, value: bytes) -> bytes:
+    """An optional parameter."""
+    return TLV_HEADER.pack(tag, len(value)) + value
+
+
+assert ESME_ROK == 0  # a walk's int is always a failure

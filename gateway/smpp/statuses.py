@@ -1,0 +1,63 @@
+"""What an SMPP client is answered: command_status values (SMPP 3.4 §5.1.3), and one total table from our reasons.
+
+A refusal for want of consent is ESME_RSUBMITFAIL: every client knows it, none repeats it by itself. What is temporary
+is ESME_RTHROTTLED, or ESME_RSYSERR when it is the SMSC that is away: Kannel and Jasmin repeat both. Nothing permanent
+is ever answered with a status that common clients repeat (RSYSERR, RMSGQFUL, RTHROTTLED, RX_T_APPN, RINVSCHED), so a
+schedule we do not take is ESME_RSUBMITFAIL too and not the more exact RINVSCHED, which Jasmin repeats.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from filters.model import Reason
+
+ESME_ROK: Final = 0x00
+ESME_RINVMSGLEN: Final = 0x01
+ESME_RINVCMDLEN: Final = 0x02
+ESME_RINVCMDID: Final = 0x03
+ESME_RINVBNDSTS: Final = 0x04
+ESME_RALYBND: Final = 0x05
+ESME_RSYSERR: Final = 0x08
+ESME_RINVSRCADR: Final = 0x0A
+ESME_RINVDSTADR: Final = 0x0B
+ESME_RBINDFAIL: Final = 0x0D
+ESME_RINVPASWD: Final = 0x0E
+ESME_RINVSYSID: Final = 0x0F
+ESME_RREPLACEFAIL: Final = 0x13
+ESME_RINVSERTYP: Final = 0x15
+ESME_RSUBMITFAIL: Final = 0x45
+ESME_RTHROTTLED: Final = 0x58
+ESME_RINVSCHED: Final = 0x61
+ESME_RINVEXPIRY: Final = 0x62
+ESME_RX_T_APPN: Final = 0x64
+ESME_RINVTLVSTREAM: Final = 0xC0
+
+OF_REASON: Final[dict[Reason, int]] = {
+    # PASS: nothing is answered for the SMSC; its own status goes back.
+    Reason.CONSENT: ESME_ROK,
+    Reason.TACIR_EXEMPT: ESME_ROK,
+    Reason.INFORMATIONAL: ESME_ROK,
+    # BLOCK: permanent.
+    Reason.NO_CONSENT: ESME_RSUBMITFAIL,
+    Reason.REJECTED: ESME_RSUBMITFAIL,
+    Reason.BAD_ADDRESS: ESME_RSUBMITFAIL,
+    Reason.NO_STREAM: ESME_RSUBMITFAIL,
+    Reason.UNFIT: ESME_RSUBMITFAIL,
+    # DEFER: the client tries again (promise I4).
+    Reason.INDEX_DOWN: ESME_RTHROTTLED,
+    Reason.INDEX_STALE: ESME_RTHROTTLED,
+    Reason.OVERLOAD: ESME_RTHROTTLED,
+    Reason.JOURNAL_DOWN: ESME_RTHROTTLED,
+    Reason.INTERNAL: ESME_RTHROTTLED,
+}
+"""The answer to a submit_sm by the reason of its decision; total."""
+
+
+def of_bind(status: int) -> int:
+    """What the SMSC said to our bind, as said to the client that waits for it.
+
+    It goes through as it is, but for the two that speak of credentials: those were ours and not the client's, and
+    Kannel gives up for ever on them.
+    """
+    return ESME_RBINDFAIL if status in (ESME_RINVPASWD, ESME_RINVSYSID) else status

@@ -1,0 +1,110 @@
+"""What the publisher writes: the consent index, behind one small interface for its two forms.
+
+The index is a set of fingerprints in two families. BIREYSEL recipients are members while they consent (ONAY), TACIR
+recipients while they refuse (RET): absence means "no consent" in the one and "may be addressed" in the other. It is
+derived data with an epoch, a cursor into the ledger's events and a heartbeat, by which a reader tells a living, whole
+index from an emptied, half-built or abandoned one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from filters.model import RecipientType, Status
+
+FORMAT = 1
+
+
+class IndexDown(Exception):
+    """The index cannot be written now; nothing was changed. Try again later."""
+
+
+class IndexUnusable(Exception):
+    """The index answers, but is empty, half-built, of another format or of another key: it has to be built."""
+
+
+class Family(IntEnum):
+    """Which status makes a fingerprint a member."""
+
+    BIREYSEL = 0  # members are ONAY
+    TACIR = 1  # members are RET
+
+
+FAMILY_OF = {RecipientType.BIREYSEL: Family.BIREYSEL, RecipientType.TACIR: Family.TACIR}
+MEMBER_STATUS = {RecipientType.BIREYSEL: Status.ONAY, RecipientType.TACIR: Status.RET}
+
+
+class Change(NamedTuple):
+    """One fingerprint's membership from now on."""
+
+    family: Family
+    fingerprint: bytes
+    member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One step: the changes, the cursor after them (None: unchanged), and whether the heartbeat is renewed."""
+
+    changes: Sequence[Change]
+    cursor: int | None = None
+    beat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """What the index says of itself."""
+
+    epoch: int
+    count: int  # members of both families
+    cursor: int  # every ledger event up to here is in it
+    heartbeat_ms: int  # Unix time
+    capacity: int  # members it was laid out for
+
+
+Plan = Callable[[IndexState], Update]
+
+
+class Build(Protocol):
+    """A new epoch that nobody reads yet."""
+
+    def add(self, family: Family, fingerprints: Sequence[bytes]) -> None:
+        """Add members; ascending fingerprints are fastest."""
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Apply what has changed since its members were read."""
+
+    def switch(self, plan: Plan) -> IndexState:
+        """Apply the plan's last changes and make this epoch the current one, in one step; then drop the older ones.
+
+        The plan is asked inside the index's own transaction. Raises IndexDown when a newer epoch was faster.
+        """
+
+    def abandon(self) -> None:
+        """Drop it again."""
+
+
+class IndexWriter(Protocol):
+    """One consent index. Thread-safe. Every method raises IndexDown when the index cannot be reached or written."""
+
+    def state(self) -> IndexState | None:
+        """None: not usable."""
+
+    def update(self, plan: Plan) -> IndexState:
+        """Ask the plan and carry it out in one transaction that no other update can come between.
+
+        The plan reads the ledger in there. So of two publishers the later one always has the newer facts, and none can
+        put a consent back that the other one has just removed (promise I5). Raises IndexUnusable.
+        """
+
+    def build(self, epoch: int, expected: int) -> Build:
+        """Begin a new epoch for about `expected` members."""
+
+    def last_epoch(self) -> int:
+        """The newest epoch it knows, 0 if none: also of an index that is not usable."""
+
+    def close(self) -> None:
+        """Let go of connections."""

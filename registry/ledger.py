@@ -1,0 +1,349 @@
+"""The ledger: an append-only log of consent events and its fold.
+
+Appends follow one another, so the number of an event is also its place in the commit order, without gaps: whoever has
+seen event n has seen all before it. That makes the log its own outbox, and the publisher needs no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+
+from filters.key import Fingerprinter
+from filters.model import Channel, RecipientType, Status
+from registry.limits import QUERY_KEYS_MAX
+from registry.rules import Consent, Move, turkey_time
+from registry.schema import appending, consent, consent_event, open_engine, publication, take_append_lock, upgrade
+
+RECORDED: Final = "recorded"
+UNCHANGED: Final = "unchanged"
+REFOLD_EVENTS: Final = 50_000  # per round trip
+
+T = TypeVar("T")
+Key = tuple[bytes, RecipientType]
+Entry = tuple[bytes, Move]  # with its fingerprint
+Winners = dict[Key, tuple[int, Move]]  # the event that makes each key's fold, with its number
+Judge = Callable[[Move, Consent | None], str | None]
+
+
+class KeyMismatch(Exception):
+    """The ledger was folded with another fingerprint key. Its events are intact: see `Ledger.refold`."""
+
+
+class Change(NamedTuple):
+    """What the index has to know about one key: its fold, and the number of the event that won."""
+
+    fingerprint: bytes
+    recipient_type: RecipientType
+    status: Status
+    seq: int
+
+
+class Ledger:
+    """One database of consents. Thread-safe; a method is one transaction and raises SQLAlchemyError."""
+
+    def __init__(self, engine: Engine, fingerprint: Fingerprinter) -> None:
+        self._engine = engine
+        self._appending = appending(engine)
+        self._bulk = _Bulk(engine)
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def open(cls, url: str, data_dir: Path, fingerprint_key: bytes, *, refold: bool = False) -> Ledger:
+        """Open, migrate and check a ledger. Raises KeyMismatch unless `refold` allows to fold it with the new key."""
+        engine = open_engine(url, data_dir)
+        upgrade(engine)
+        ledger = cls(engine, Fingerprinter(fingerprint_key))
+        if not ledger._check_key():
+            if not refold:
+                ledger.close()
+                raise KeyMismatch("the ledger was folded with another fingerprint key")
+            ledger.refold()
+        return ledger
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def append(self) -> Iterator[Append]:
+        """One serialised transaction: what it reads is still true when it commits."""
+        with self._appending.begin() as connection:
+            take_append_lock(connection)
+            yield Append(connection, self._bulk)
+
+    def record(self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None) -> list[str]:
+        """Append moves in their order; for each RECORDED, UNCHANGED (it is in the log already) or the judge's code.
+
+        A rejection without a date (a closed line, a first TACIR record) counts from now, and only if none stands.
+        `judge(move, recorded)` sees the fold as it is just before the move and returns a code to refuse it.
+        """
+        with self.append() as log:
+            folds = log.folds({fingerprint for fingerprint, _ in entries})
+            fold_of = [folds.get((fingerprint, move.recipient_type)) for fingerprint, move in entries]
+            pairs = zip(entries, fold_of, strict=True)
+            known = log.known([move for (_, move), fold in pairs if fold is not None and fold != move.consent])
+            answers: list[str] = []
+            recorded: list[tuple[bytes, Move, bool]] = []
+            for fingerprint, move in entries:
+                key = (fingerprint, move.recipient_type)
+                stands = folds.get(key)
+                if not move.consent_date and move.status is Status.RET:
+                    if stands is not None and stands.status is Status.RET:
+                        answers.append(UNCHANGED)
+                        continue
+                    move = move._replace(consent_date=turkey_time(now))
+                if stands is not None and (stands == move.consent or move in known):
+                    answers.append(UNCHANGED)
+                    continue
+                if judge is not None and (code := judge(move, stands)) is not None:
+                    answers.append(code)
+                    continue
+                answers.append(RECORDED)
+                known.add(move)
+                wins = stands is None or move.consent > stands
+                recorded.append((fingerprint, move, wins))
+                if wins:
+                    folds[key] = move.consent
+            log.write(recorded, origin=origin, now=now)
+        return answers
+
+    def fold(self, fingerprint: bytes) -> dict[RecipientType, Consent]:
+        """What stands recorded under one fingerprint."""
+        with self._engine.connect() as connection:
+            return {key[1]: value for key, value in _folds(connection, [fingerprint]).items()}
+
+    def changes_of(self, keys: Iterable[Key]) -> list[Change]:
+        """The state of these keys, as the index must know it."""
+        wanted = set(keys)
+        with self._engine.connect() as connection:
+            found = [
+                _change(row) for part in _parts([k[0] for k in wanted]) for row in connection.execute(_changes_in(part))
+            ]
+        return [change for change in found if (change.fingerprint, change.recipient_type) in wanted]
+
+    def changes_after(self, cursor: int, limit: int) -> tuple[list[Change], int]:
+        """(keys whose winning event is newer than `cursor`, oldest first, at most `limit`; the cursor after them).
+
+        The head is read first: an event that commits in between is seen twice rather than never.
+        """
+        with self._engine.connect() as connection:
+            head = _head(connection)
+            statement = (
+                select(consent.c.fingerprint, consent.c.recipient_type, consent.c.status, consent.c.seq)
+                .where(consent.c.seq > cursor)
+                .order_by(consent.c.seq)
+                .limit(limit)
+            )
+            changes = [_change(row) for row in connection.execute(statement)]
+        if len(changes) == limit:
+            return changes, changes[-1].seq
+        return changes, max(head, changes[-1].seq) if changes else max(head, cursor)
+
+    def members(self, recipient_type: RecipientType, status: Status, chunk: int) -> Iterator[Sequence[bytes]]:
+        """The fingerprints whose fold is `status`, ascending, in chunks."""
+        statement = (
+            select(consent.c.fingerprint)
+            .where(consent.c.recipient_type == recipient_type.value, consent.c.status == status.value)
+            .order_by(consent.c.fingerprint)
+        )
+        with self._engine.connect() as connection:
+            yield from connection.execution_options(yield_per=chunk).execute(statement).scalars().partitions()
+
+    def member_count(self, recipient_type: RecipientType, status: Status) -> int:
+        """How many keys' fold is `status`."""
+        where = (consent.c.recipient_type == recipient_type.value) & (consent.c.status == status.value)
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(consent).where(where)).scalar_one())
+
+    def head(self) -> int:
+        """The number of the newest event, 0 in an empty ledger."""
+        with self._engine.connect() as connection:
+            return _head(connection)
+
+    def probe(self) -> None:
+        """Take the lock that every append needs and let it go: proves that the ledger can be written."""
+        with self.append():
+            pass
+
+    def next_epoch(self, seen: int) -> int:
+        """A number for one build of the index, handed out once: above every earlier one and above `seen`."""
+        with self.append() as log:
+            return log.next_epoch(seen)
+
+    def published_epoch(self) -> int:
+        """The newest epoch ever handed out."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(publication.c.published_epoch)).scalar_one())
+
+    def refold(self) -> None:
+        """Make `consent` anew from the events, with this ledger's key."""
+        with self.append() as log:
+            log.refold(self.fingerprint)
+
+    def _check_key(self) -> bool:
+        """Whether the fold was made with our key; an empty ledger takes it."""
+        with self.append() as log:
+            return log.key_check(self.fingerprint.check_value()) == self.fingerprint.check_value()
+
+
+class Append:
+    """The inside of one append transaction."""
+
+    def __init__(self, connection: Connection, bulk: _Bulk) -> None:
+        self._connection = connection
+        self._bulk = bulk
+
+    def folds(self, fingerprints: Iterable[bytes]) -> dict[Key, Consent]:
+        """What stands recorded under these fingerprints."""
+        return _folds(self._connection, sorted(fingerprints))
+
+    def known(self, moves: Sequence[Move]) -> set[Move]:
+        """The moves that anybody ever recorded about the recipients of `moves`."""
+        columns = [consent_event.c[name] for name in Move._fields]
+        recipients = sorted({move.recipient.decode() for move in moves})
+        return {
+            _move(row)
+            for part in _parts(recipients)
+            for row in self._connection.execute(select(*columns).where(consent_event.c.recipient.in_(part)))
+        }
+
+    def write(self, entries: Iterable[tuple[bytes, Move, bool]], *, origin: str, now: datetime) -> int:
+        """Append events, each with whether it becomes its key's fold; returns the number of the log's last event."""
+        seq = _head(self._connection)
+        recorded_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        events: list[tuple[Any, ...]] = []
+        winners: Winners = {}
+        for fingerprint, move, wins in entries:
+            seq += 1
+            brand, channel, recipient, recipient_type, status, source, consent_date = move
+            about = (seq, brand, channel.value, recipient.decode(), recipient_type.value)
+            events.append((*about, status.value, source, consent_date, recorded_at, transaction_id(move), origin))
+            if wins:
+                winners[fingerprint, recipient_type] = (seq, move)
+        if events:
+            self._bulk.insert(self._connection, consent_event, events)
+        self._upsert(winners)
+        return seq
+
+    def _upsert(self, winners: Winners) -> None:
+        """Sorted by fingerprint: each page of the primary key is visited once."""
+        rows: list[tuple[Any, ...]] = []
+        for key in sorted(winners):
+            seq, move = winners[key]
+            brand, channel, recipient, recipient_type, status, source, consent_date = move
+            state = (status.value, source, consent_date, seq)
+            rows.append((key[0], recipient_type.value, *state, brand, channel.value, recipient.decode()))
+        if rows:
+            self._bulk.upsert(self._connection, consent, rows)
+
+    def next_epoch(self, seen: int) -> int:
+        highest = self._connection.execute(select(publication.c.published_epoch)).scalar_one()
+        epoch = max(int(highest), seen) + 1
+        self._connection.execute(update(publication).values(published_epoch=epoch))
+        return epoch
+
+    def key_check(self, ours: bytes) -> bytes:
+        """The check value of the key in use; ours, if there is none yet."""
+        found = self._connection.execute(select(publication.c.key_check)).scalar_one_or_none()
+        if found is None:
+            self._connection.execute(insert(publication).values(id=1, published_epoch=0, key_check=ours))
+            return ours
+        return bytes(found)
+
+    def refold(self, fingerprint: Fingerprinter) -> None:
+        self._connection.execute(delete(consent))
+        columns = [consent_event.c.seq, *(consent_event.c[name] for name in Move._fields)]
+        statement = select(*columns).order_by(consent_event.c.seq).limit(REFOLD_EVENTS)
+        seq = 0
+        while rows := self._connection.execute(statement.where(consent_event.c.seq > seq)).all():
+            moves = [(row[0], _move(row[1:])) for row in rows]
+            seq = moves[-1][0]
+            keys = [(fingerprint(move.brand, move.channel, move.recipient), move.recipient_type) for _, move in moves]
+            folds = self.folds({key[0] for key in keys})
+            winners: Winners = {}
+            for key, (number, move) in zip(keys, moves, strict=True):
+                if key not in folds or move.consent > folds[key]:
+                    folds[key] = move.consent
+                    winners[key] = (number, move)
+            self._upsert(winners)
+        self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
+
+
+class _Bulk:
+    """Many rows in one statement, the fast way of each database. Rows are tuples in the table's column order."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._dialect = engine.dialect
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._execute(connection, table, rows, "")
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """As `insert`; a row whose primary key exists replaces the other columns."""
+        keys = [column.name for column in table.primary_key]
+        others = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.c if column.name not in keys)
+        self._execute(connection, table, rows, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {others}")
+
+    def _execute(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], conflict: str) -> None:
+        names = ", ".join(column.name for column in table.c)
+        if self._dialect.name == "postgresql":  # whole columns as arrays: one round trip, one plan
+            arrays = ", ".join(f"%s::{column.type.compile(self._dialect)}[]" for column in table.c)
+            statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){conflict}"
+            connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+        else:
+            marks = ", ".join("?" for _ in table.c)
+            statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){conflict}"
+            connection.exec_driver_sql(statement, list(rows))
+
+
+def transaction_id(move: Move) -> bytes:
+    """32 bytes that name an event; the same event has the same name, whoever records it (the national API's habit)."""
+    brand, channel, recipient, recipient_type, status, source, consent_date = move
+    text = f"{brand}|{channel}|{recipient_type}|{status}|{source}|{consent_date}|"
+    return hashlib.sha256(text.encode() + recipient).digest()
+
+
+def _folds(connection: Connection, fingerprints: Sequence[bytes]) -> dict[Key, Consent]:
+    columns = (
+        consent.c.fingerprint,
+        consent.c.recipient_type,
+        consent.c.consent_date,
+        consent.c.status,
+        consent.c.source,
+    )
+    return {
+        (bytes(row[0]), RecipientType(row[1])): Consent(row[2], Status(row[3]), row[4])
+        for part in _parts(fingerprints)
+        for row in connection.execute(select(*columns).where(consent.c.fingerprint.in_(part)))
+    }
+
+
+def _move(row: Sequence[Any]) -> Move:
+    brand, channel, recipient, recipient_type, status, source, consent_date = row
+    return Move(
+        brand, Channel(channel), recipient.encode(), RecipientType(recipient_type), Status(status), source, consent_date
+    )
+
+
+def _changes_in(fingerprints: Sequence[bytes]) -> Any:
+    columns = (consent.c.fingerprint, consent.c.recipient_type, consent.c.status, consent.c.seq)
+    return select(*columns).where(consent.c.fingerprint.in_(fingerprints))
+
+
+def _change(row: Any) -> Change:
+    return Change(bytes(row[0]), RecipientType(row[1]), Status(row[2]), row[3])
+
+
+def _head(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.max(consent_event.c.seq), 0))).scalar_one())
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), QUERY_KEYS_MAX):
+        yield items[start : start + QUERY_KEYS_MAX]

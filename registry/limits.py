@@ -1,0 +1,36 @@
+"""Every bound of the control plane, with its reason (promise I7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The citizen page. A one-click body is 26 bytes, its multipart form about 200; 4 kB leaves room for odd boundaries.
+BODY_BYTES_MAX: Final = 4096
+BODY_SECONDS_MAX: Final = 10.0  # a telephone on a bad line sends 4 kB in this time; a slow-loris does not
+FORM_FIELDS_MAX: Final = 8
+CONNECTIONS_MAX: Final = 512  # of the web server; above it 503 at once
+HEADER_BYTES_MAX: Final = 16384  # request line and headers; the longest token has 420 characters
+
+# Bad tokens per client address: 40-bit tags need 5e11 guesses for an even chance. A citizen mistypes a few; whole
+# offices and mobile carriers share one address, so the bucket is deep and only bad tokens are charged.
+BAD_TOKENS_BURST: Final = 20
+BAD_TOKENS_PER_SECOND: Final = 0.2
+BAD_TOKEN_CLIENTS_MAX: Final = 10_000  # about 2 MB; the longest unseen address is forgotten first
+
+# The ledger. A writer waits this long for another one; an import holds the lock for one batch (well under a second).
+LEDGER_WAIT_SECONDS: Final = 10.0
+LEDGER_CONNECTIONS_MAX: Final = 10
+QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
+
+# The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
+# small enough for a withdrawal to get its turn in between and for 100 MB of memory.
+IMPORT_BATCH_LINES: Final = 50_000
+IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
+
+# The publisher.
+INDEX_WAIT_SECONDS: Final = 5.0  # for SQLite's write lock and for each answer of Redis
+TAIL_CHANGES_MAX: Final = 5000  # changes in one index transaction: some 20 ms of Redis' time
+BUILD_CHUNK_MEMBERS: Final = 50_000  # between two heartbeats of a build
+CONTENTION_TRIES_MAX: Final = 32  # of an optimistic Redis transaction before the index counts as down
+TICK_SECONDS: Final = 1.0  # heartbeat and catching up with other processes' imports
+STALLED_SECONDS: Final = 30.0  # a loop that did not tick for this long is dead for /livez

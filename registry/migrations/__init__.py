@@ -1,0 +1,1 @@
+"""Alembic's folder, shipped inside the package; `registry.schema.upgrade` runs it."""
