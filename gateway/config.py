@@ -264,7 +264,10 @@ class _Reader:
                 table.text("contact"),
                 table.text("sms_notice"),
             )
-            table.parsed("sms_notice", lambda text, brand=brand: sms_prefix(brand, text), brand.sms_notice or SMS_TEMPLATE)  # type: ignore[misc]
+            try:
+                sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE)
+            except ValueError as error:
+                table.note("sms_notice", str(error))
             table.finish()
             brands[code] = brand
         return brands
@@ -343,11 +346,15 @@ class _Reader:
                 fix = f'write upstream = "{account.upstream}", or change the account'
                 table.note("upstream", f"account {account.system_id.decode()!r} is bound to another SMSC", fix)
         elif match.account is not None or match.source_addr is not None:
-            table.note("match", "account and source_addr never match a mail", "match mail_from_domain or client instead")
+            table.note(
+                "match", "account and source_addr never match a mail", "match mail_from_domain or client instead"
+            )
 
     def _match(self, table: Table, accounts: dict[bytes, Account]) -> Match:
         if not table.values:
-            table.note("", "matches every message", "write match = { mail_from_domain = … } or account, source_addr, client")
+            table.note(
+                "", "matches every message", "write match = { mail_from_domain = … } or account, source_addr, client"
+            )
         domain = table.text("mail_from_domain").lower().rstrip(".")
         encoded = table.parsed("mail_from_domain", _parse_domain, domain) if domain else None
         account = table.text("account").encode()

@@ -1,4 +1,4 @@
-"""Every bound of the data plane, with its reason (promise I7). Over a bound the newest work is refused, never the oldest lost.
+"""Every bound of the data plane, with its reason (promise I7). Over a bound the newest work is refused, none is lost.
 
 Octets, seconds (`_S`) or counts. What an operator may choose stands in the configuration instead, within these.
 """
@@ -10,14 +10,13 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-# The pipeline and the index. A question is some 500 octets: 20,000 of them are 10 MB, half a second of a full core's work.
+# The pipeline and the index. A question is some 500 octets: 20,000 are 10 MB, half a second of a full core's work.
 QUESTIONS_MAX: Final = 20_000
 INDEX_DEADLINE_S: Final = 0.25  # a local Redis answers in 1 ms; what waits longer is better told to come back
 INDEX_CONNECT_S: Final = 1.0
 INDEX_RETRY_S: Final = 0.5  # between two attempts to reach it; a question in between is answered at once
 INDEX_BATCH_MAX: Final = 1000  # questions in one round trip: about 1 ms of Redis' time
 INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8
-INDEX_REPLY_OCTETS_MAX: Final = 64 * KIB  # unparsed; an honest reply is a few octets per question
 
 # The journal. A line has about 250 octets.
 JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB

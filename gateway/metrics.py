@@ -1,8 +1,8 @@
 """Every metric, once: plain numbers that the hot path adds to, and their exposition in Prometheus' text form.
 
 Counting a message is a dictionary's `+= 1`; the client library is used where somebody looks, not where messages pass.
-A worker gives `snapshot()`, and `exposition` adds up those of all workers. Label sets are closed and begin at zero, so that the first increase
-is visible.
+A worker gives `snapshot()`, and `exposition` adds up those of all workers. Label sets are closed and begin at zero, so
+that the first increase is visible.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from filters.consent import outcome_of
 from filters.model import Reason
@@ -21,7 +22,16 @@ from filters.model import Reason
 PROTOCOLS: Final = ("smtp", "smpp")
 ERROR_KINDS: Final = {
     "smtp": (
-        *("not_allowed", "too_many_sessions", "internal", "disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line"),
+        *(
+            "not_allowed",
+            "too_many_sessions",
+            "internal",
+            "disconnect_in_data",
+            "bare_lf",
+            "bare_cr",
+            "nul",
+            "long_line",
+        ),
         *("pipelining", "bdat", "bad_commands", "next_hop_closed", "next_hop_closing", "next_hop_timeout"),
         *("next_hop_refused", "next_hop_malformed_reply", "next_hop_long_reply", "next_hop_unsolicited"),
         *("next_hop_unreachable", "next_hop_shutdown"),
@@ -68,6 +78,7 @@ class Metrics:
         self.index_age_s = float("nan")
         self.index_up = 0
         self.journal_failures = 0
+        self.fail_open = 0
 
     def upstream_seconds(self, name: str, seconds: float) -> None:
         """How long the next hop `name` took for a message."""
@@ -90,17 +101,18 @@ class Metrics:
             "index_age_s": None if self.index_age_s != self.index_age_s else self.index_age_s,
             "index_up": self.index_up,
             "journal_failures": self.journal_failures,
+            "fail_open": self.fail_open,
         }
 
 
 def exposition(snapshots: Sequence[dict[str, Any]], *, expected: int) -> bytes:
     """The text form of what `expected` workers have counted together; those that did not answer are missing in it."""
     registry = CollectorRegistry()
-    registry.register(_Sum(snapshots, expected))  # type: ignore[arg-type]  # a collector is whatever has `collect`
+    registry.register(_Sum(snapshots, expected))
     return generate_latest(registry)
 
 
-class _Sum:
+class _Sum(Collector):
     """Collects the sum of the workers' snapshots. Ages and states are the worst of them."""
 
     def __init__(self, snapshots: Sequence[dict[str, Any]], expected: int) -> None:
@@ -127,8 +139,11 @@ class _Sum:
         yield self._index_age()
         ups = [snapshot["index_up"] for snapshot in self._snapshots]
         yield GaugeMetricFamily("izinli_index_up", "1 while every worker can ask the index.", min(ups, default=0))
-        yield CounterMetricFamily("izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures"))
-        yield CounterMetricFamily("izinli_fail_open", "Commercial messages passed without an answer; must stay 0.", 0)
+        yield CounterMetricFamily(
+            "izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures")
+        )
+        fail_open = "Commercial messages that passed without an answer of the index; only mode observe can do that."
+        yield CounterMetricFamily("izinli_fail_open", fail_open, self._total("fail_open"))
         yield GaugeMetricFamily("izinli_workers", "Workers that are configured.", self._expected)
         yield GaugeMetricFamily("izinli_workers_up", "Workers that answered this scrape.", len(self._snapshots))
 
@@ -139,7 +154,9 @@ class _Sum:
         return family
 
     def _upstreams_up(self) -> GaugeMetricFamily:
-        family = GaugeMetricFamily("izinli_upstream_up", "1 while every worker reaches the next hop.", labels=("upstream",))
+        family = GaugeMetricFamily(
+            "izinli_upstream_up", "1 while every worker reaches the next hop.", labels=("upstream",)
+        )
         worst: dict[str, int] = {}
         for snapshot in self._snapshots:
             for name, up in snapshot["upstream_up"]:
