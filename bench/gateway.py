@@ -27,6 +27,7 @@ data_dir = "data"
 workers = 1
 [index]
 url = "redis://127.0.0.1:{redis}/0"
+age_max_s = 86400  # no registry runs beside it to say that the index is current
 [registry]
 bind = "127.0.0.1:{registry}"
 ledger = "sqlite"
@@ -140,3 +141,24 @@ def prove_notice(directory: Path, program: Program, next_hop: int, file: Path) -
                 time.sleep(0.2)
     if f"{LINK_BASE}/r/".encode() not in re.sub(rb"=\r?\n", b"", dump.read_bytes()):
         raise RuntimeError(f"the gateway passed {file.name} without a reject link")
+
+
+def prove_sms_notice(directory: Path, program: Program, next_hop: int) -> None:
+    """A submit_sm must arrive with a reject link in it, and as one: two parts would be twice the work of the others."""
+    dump = directory / "submit_sm.seen"
+    with programs.smpp_sink(directory, next_hop, dump=dump):
+        deadline = time.monotonic() + START_S_MAX  # until it has found its next hop, it refuses the bind
+        while True:
+            dump.write_bytes(b"")
+            try:
+                programs.smpp_load(program.port, system_id=SYSTEM_ID, password=PASSWORD, binds=1, window=1, count=1)
+                break
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+    seen = dump.read_bytes()
+    if f"{LINK_BASE}/r/".encode() not in seen:
+        raise RuntimeError("the gateway passed a submit_sm without a reject link")
+    if len(seen) != int.from_bytes(seen[:4], "big"):
+        raise RuntimeError("the gateway made more than one submit_sm of one")

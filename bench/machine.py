@@ -16,7 +16,7 @@ VERSION_COMMANDS = {
     "postfix": ["postconf", "-dh", "mail_version"],
     "redis": ["redis-server", "--version"],
 }
-LIBRARIES = ("izinli", "aiosmtpd", "uvloop", "redis", "hiredis", "cryptography")
+LIBRARIES = ("izinli", "aiosmtpd", "smpplib", "uvloop", "redis", "hiredis", "cryptography")
 
 
 def facts() -> dict[str, object]:

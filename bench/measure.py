@@ -102,6 +102,11 @@ class Table:
         if row and base:
             self.verdicts.append(Verdict(text, row.cpu_s / base.cpu_s, limit))
 
+    def judge_per_core(self, key: str, limit: float, text: str) -> None:
+        """Add the verdict on messages per second of CPU time of a row: what one core does that does nothing else."""
+        if row := self.row(key):
+            self.verdicts.append(Verdict(text, 1 / row.cpu_s, limit, at_least=True))
+
     def judge_rate(self, key: str, limit: float, text: str) -> None:
         """Add the verdict on messages per second of a row."""
         if row := self.row(key):

@@ -1,9 +1,9 @@
 """`izinli` under a sampler:  python -m bench.profiled OUT serve -c FILE
 
-Every few milliseconds of CPU time (not of the clock) the stack is noted, so that idle time is not in the picture and the figures
-stay near those without it; a tracing profiler would charge small functions for its own work. Time in C code (a send, a
-hash) is counted for the Python line that asked for it. What `OUT.<pid>.json` holds: samples, and per function its share
-as the innermost frame ("self") and anywhere in the stack ("total").
+Every few milliseconds of CPU time (not of the clock) the stack is noted, so that idle time is not in the picture and
+the figures stay near those without it; a tracing profiler would charge small functions for its own work. Time in C
+code (a send, a hash) is counted for the Python line that asked for it. What `OUT.<pid>.json` holds: samples, and per
+function its share as the innermost frame ("self") and anywhere in the stack ("total").
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from bench.process import Missing, Program, free_port, run, which
 
+LOAD_S_MAX = 120.0  # the generator itself gives up after ten silent seconds; this is for one that crawls
 SINK_CONNECTIONS_MAX = 512  # smtp-sink's own default of 256 leaves excess connections waiting in the kernel
 
 HAPROXY = """\
@@ -136,3 +138,35 @@ def smtp_sink(directory: Path, port: int, *, dump: Path | None = None) -> Iterat
         yield program
     finally:
         program.stop()
+
+
+@contextmanager
+def smpp_naive(directory: Path, next_hop: int) -> Iterator[Program]:
+    """The proxy one writes by hand: asyncio streams, smpplib for each PDU, nothing checked."""
+    port = free_port()
+    program = Program("naive", "asyncio + smpplib, by hand", port, directory / "smpp-naive.log")
+    program.start([sys.executable, "-m", "bench.smpp_naive", "--port", str(port), "--next-hop", str(next_hop)])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+@contextmanager
+def smpp_sink(directory: Path, port: int, *, dump: Path | None = None) -> Iterator[Program]:
+    """The SMSC at the end: accepts and throws away, or writes what it got to the file `dump`."""
+    program = Program("sink", "smpp_sink", port, directory / "smpp-sink.log")
+    keep = ["--dump", str(dump)] if dump else []
+    program.start([sys.executable, "-m", "bench.smpp_sink", "--port", str(port), *keep])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def smpp_load(port: int, *, system_id: str, password: str, binds: int, window: int, count: int) -> float:
+    """Send `count` submit_sm; the seconds between the first and the last answer. RuntimeError unless all were taken."""
+    ends = ["--port", str(port), "--system-id", system_id, "--password", password]
+    amount = ["--binds", str(binds), "--window", str(window), "--count", str(count)]
+    printed = run([sys.executable, "-m", "bench.smpp_load", *ends, *amount], seconds_max=LOAD_S_MAX)
+    return float(json.loads(printed)["seconds"])

@@ -15,6 +15,10 @@ NOTES = {
         "Not measured in this run (another machine, HAProxy 0.23–0.28 ms there):"
         " Haraka 3.3 smtp_forward 4.1 ms, Postfix relay with queue 4.6 ms."
     ),
+    "smpp-1": (
+        "Not measured in this run (another machine, HAProxy 36 µs there): a 40-line proxy on node-smpp 156 µs,"
+        " Kannel 1.4.5 without receipts 298 µs, Jasmin 0.11.1 with receipts 5.0 ms."
+    ),
     "smpp-10": (
         "Not measured in this run (another machine, HAProxy 4.2 µs there): a 40-line proxy on node-smpp 88 µs,"
         " Kannel 1.4.5 without receipts 265 µs, Jasmin 0.11.1 with receipts 4.8 ms."

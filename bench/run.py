@@ -14,9 +14,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, measure, report, smtp
+from bench import machine, measure, report, smpp, smtp
 from bench.measure import Table
 
+HALVES = {"smtp": smtp.tables, "smpp": smpp.tables}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -33,11 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="izinli-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # Postfix's daemons and smtp-sink are other users
-        for table in smtp.tables(directory, plan, profile=options.profile):
-            tables.append(table)
-            report.show(console, table)
+        for half in [options.only] if options.only else HALVES:
+            for table in HALVES[half](directory, plan, profile=options.profile):
+                tables.append(table)
+                report.show(console, table)
         written = [report.keep_profile(RESULTS, directory, table) for table in tables] if options.profile else []
-    if not (options.quick or options.profile):
+    if not (options.quick or options.profile or options.only):
         written = [report.write(RESULTS, tables, load_before=load_before)]
     for path in filter(None, written):
         console.print(f"written: {path.relative_to(RESULTS.parents[1])}")
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--only", choices=HALVES, help="one half of the tables; the figures are not kept")
     parser.add_argument("--quick", action="store_true", help="one short round; the figures are not kept")
     parser.add_argument(
         "--profile", action="store_true", help="sample the gateway; its profile is kept, the figures are not"
