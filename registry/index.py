@@ -22,6 +22,10 @@ class IndexDown(Exception):
     """The index cannot be written now; nothing was changed. Try again later."""
 
 
+class Superseded(IndexDown):
+    """A newer epoch was built in the meantime; this build was not switched to and may be dropped."""
+
+
 class IndexUnusable(Exception):
     """The index answers, but is empty, half-built, of another format or of another key: it has to be built."""
 
@@ -80,11 +84,12 @@ class Build(Protocol):
     def switch(self, plan: Plan) -> IndexState:
         """Apply the plan's last changes and make this epoch the current one, in one step; then drop the older ones.
 
-        The plan is asked inside the index's own transaction. Raises IndexDown when a newer epoch was faster.
+        The plan is asked inside the index's own transaction. Raises Superseded when a newer epoch was faster. After
+        any other IndexDown nobody knows whether the switch went through.
         """
 
     def abandon(self) -> None:
-        """Drop it again."""
+        """Drop it again. Never after a switch that may have gone through: the current epoch would be emptied."""
 
 
 class IndexWriter(Protocol):
@@ -102,6 +107,12 @@ class IndexWriter(Protocol):
 
     def build(self, epoch: int, expected: int) -> Build:
         """Begin a new epoch for about `expected` members."""
+
+    def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
+        """For each: is it a member of the current epoch? Raises IndexUnusable."""
+
+    def members(self, family: Family) -> int:
+        """How many members the current epoch really has, counted one by one. Raises IndexUnusable."""
 
     def last_epoch(self) -> int:
         """The newest epoch it knows, 0 if none: also of an index that is not usable."""

@@ -22,14 +22,15 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from filters.key import split
-from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan
+from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import CONTENTION_TRIES_MAX, INDEX_WAIT_SECONDS
 
 INDEX: Final = "izinli:index"
 BUILDS: Final = "izinli:builds"
-BUCKET_MEMBERS: Final = 128  # `set-max-intset-entries` is 512: a bucket may grow fourfold before it costs six times as much
+# `set-max-intset-entries` is 512: a bucket may grow fourfold before it costs six times as much
+BUCKET_MEMBERS: Final = 128
 CAPACITY_MIN: Final = 10_000
-UNLINK_KEYS: Final = 1000  # per command
+PIPELINE_KEYS: Final = 1000  # per command
 _LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
 
 
@@ -70,12 +71,25 @@ class RedisIndexWriter:
             named = [self.client.hget(INDEX, "epoch") or b"0", *self.client.hkeys(BUILDS)]
         return max(int(epoch) if epoch.isdigit() else 0 for epoch in named)
 
+    def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
+        with answering():
+            state, bits = self._usable(self.client)
+            return self._present(state.epoch, bits, [Change(family, fingerprint, True) for fingerprint in fingerprints])
+
+    def members(self, family: Family) -> int:
+        total = 0
+        with answering():
+            state, bits = self._usable(self.client)
+            for start in range(0, 1 << bits, PIPELINE_KEYS):
+                with self.client.pipeline(transaction=False) as pipe:
+                    for bucket in range(start, min(start + PIPELINE_KEYS, 1 << bits)):
+                        pipe.scard(f"izinli:{state.epoch}:{_LETTER[family]}:{bucket}")
+                    total += sum(pipe.execute())
+        return total
+
     def update(self, plan: Plan) -> IndexState:
         def step(pipe: Any) -> IndexState:
-            found = self._parse(pipe.hgetall(INDEX))
-            if found is None:
-                raise IndexUnusable("the index is empty, half-built or not ours")
-            state, bits = found
+            state, bits = self._usable(pipe)
             now_ms = _milliseconds(pipe.time())
             update = plan(state)
             count = state.count + self.growth(state.epoch, bits, update.changes)
@@ -103,7 +117,7 @@ class RedisIndexWriter:
         def step(pipe: Any) -> IndexState:
             found = pipe.hget(INDEX, "epoch")
             if found is not None and int(found) >= epoch:
-                raise IndexDown(f"epoch {int(found)} was built in the meantime")
+                raise Superseded(f"epoch {int(found)} was built in the meantime")
             now_ms = _milliseconds(pipe.time())
             update = plan(IndexState(epoch, count, 0, 0, _capacity(bits)))
             total = count + self.growth(epoch, bits, update.changes)
@@ -130,21 +144,15 @@ class RedisIndexWriter:
 
     def growth(self, epoch: int, bits: int, changes: Sequence[Change]) -> int:
         """By how many members the changes will grow an epoch; exact as long as the transaction goes through."""
-        if not changes:
-            return 0
-        with self.client.pipeline(transaction=False) as pipe:
-            for change in changes:
-                bucket_hash, member = split(change.fingerprint)
-                pipe.sismember(bucket_key(epoch, change.family, bits, bucket_hash), member)
-            present = pipe.execute()
-        return sum(change.member - bool(was) for change, was in zip(changes, present, strict=True))
+        present = self._present(epoch, bits, changes)
+        return sum(change.member - was for change, was in zip(changes, present, strict=True))
 
     def drop(self, epoch: int, bits: int) -> None:
         """Remove an epoch's keys; their names are computed, nothing is scanned."""
         names = [f"izinli:{epoch}:{letter}:{bucket}" for letter in "bt" for bucket in range(1 << bits)]
         with answering():
-            for start in range(0, len(names), UNLINK_KEYS):
-                self.client.unlink(*names[start : start + UNLINK_KEYS])
+            for start in range(0, len(names), PIPELINE_KEYS):
+                self.client.unlink(*names[start : start + PIPELINE_KEYS])
             self.client.hdel(BUILDS, str(epoch))
 
     def drop_older(self, epoch: int) -> None:
@@ -157,6 +165,19 @@ class RedisIndexWriter:
 
     def close(self) -> None:
         self.client.close()
+
+    def _present(self, epoch: int, bits: int, changes: Sequence[Change]) -> list[bool]:
+        with self.client.pipeline(transaction=False) as pipe:
+            for change in changes:
+                bucket_hash, member = split(change.fingerprint)
+                pipe.sismember(bucket_key(epoch, change.family, bits, bucket_hash), member)
+            return [bool(answer) for answer in pipe.execute()]
+
+    def _usable(self, client: Any) -> tuple[IndexState, int]:
+        found = self._parse(client.hgetall(INDEX))
+        if found is None:
+            raise IndexUnusable("the index is empty, half-built or not ours")
+        return found
 
     def _parse(self, fields: dict[bytes, bytes]) -> tuple[IndexState, int] | None:
         if fields.get(b"format") != str(FORMAT).encode() or fields.get(b"key_check") != self._key_check:

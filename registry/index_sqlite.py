@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan
+from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import BUILD_CHUNK_MEMBERS, INDEX_WAIT_SECONDS
 
 INDEX_FILE: Final = "index.sqlite"
@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS member(
 """
 _ADD = "INSERT OR IGNORE INTO member VALUES (?, ?, ?)"
 _REMOVE = "DELETE FROM member WHERE epoch = ? AND family = ? AND fingerprint = ?"
+_CONTAINS = "SELECT 1 FROM member WHERE epoch = ? AND family = ? AND fingerprint = ?"
+_COUNT = "SELECT count(*) FROM member WHERE epoch = ? AND family = ?"
 
 
 class SqliteIndexWriter:
@@ -54,11 +56,20 @@ class SqliteIndexWriter:
             query = "SELECT max(coalesce((SELECT epoch FROM meta), 0), coalesce((SELECT max(epoch) FROM member), 0))"
             return int(connection.execute(query).fetchone()[0])
 
+    def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
+        with self._reading() as connection:
+            epoch = self._usable(connection).epoch
+            found = (connection.execute(_CONTAINS, (epoch, family, fingerprint)) for fingerprint in fingerprints)
+            return [cursor.fetchone() is not None for cursor in found]
+
+    def members(self, family: Family) -> int:
+        with self._reading() as connection:
+            found = connection.execute(_COUNT, (self._usable(connection).epoch, family))
+            return int(found.fetchone()[0])
+
     def update(self, plan: Plan) -> IndexState:
         with self.writing() as connection:
-            state = self._state(connection)
-            if state is None:
-                raise IndexUnusable("the index is empty, half-built or not ours")
+            state = self._usable(connection)
             update = plan(state)
             count = state.count + change_members(connection, state.epoch, update.changes)
             cursor = state.cursor if update.cursor is None else update.cursor
@@ -74,7 +85,7 @@ class SqliteIndexWriter:
         with self.writing() as connection:
             found = connection.execute("SELECT epoch FROM meta").fetchone()
             if found is not None and found[0] >= epoch:
-                raise IndexDown(f"epoch {found[0]} was built in the meantime")
+                raise Superseded(f"epoch {found[0]} was built in the meantime")
             update = plan(IndexState(epoch, count, 0, 0, CAPACITY))
             count += change_members(connection, epoch, update.changes)
             row = (FORMAT, epoch, count, update.cursor or 0, _now_ms(), self._key_check)
@@ -128,10 +139,19 @@ class SqliteIndexWriter:
         self._connection, self._inode = connection, self._path.stat().st_ino
         return connection
 
+    def _usable(self, connection: sqlite3.Connection) -> IndexState:
+        state = self._state(connection)
+        if state is None:
+            raise IndexUnusable("the index is empty, half-built or not ours")
+        return state
+
     def _state(self, connection: sqlite3.Connection) -> IndexState | None:
         query = "SELECT epoch, count, cursor, heartbeat_ms FROM meta WHERE ready = 1 AND format = ? AND key_check = ?"
         row = connection.execute(query, (FORMAT, self._key_check)).fetchone()
-        return None if row is None else IndexState(*row, CAPACITY)
+        if row is None:
+            return None
+        epoch, count, cursor, heartbeat_ms = row
+        return IndexState(epoch, count, cursor, heartbeat_ms, CAPACITY)
 
 
 class SqliteBuild:

@@ -31,6 +31,7 @@ IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
 INDEX_WAIT_SECONDS: Final = 5.0  # for SQLite's write lock and for each answer of Redis
 TAIL_CHANGES_MAX: Final = 5000  # changes in one index transaction: some 20 ms of Redis' time
 BUILD_CHUNK_MEMBERS: Final = 50_000  # between two heartbeats of a build
+REBUILD_EVENTS_MIN: Final = 100_000  # so far behind, and by more than there are members: a build is faster
 CONTENTION_TRIES_MAX: Final = 32  # of an optimistic Redis transaction before the index counts as down
 TICK_SECONDS: Final = 1.0  # heartbeat and catching up with other processes' imports
 STALLED_SECONDS: Final = 30.0  # a loop that did not tick for this long is dead for /livez

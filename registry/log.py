@@ -1,0 +1,42 @@
+"""The operator's log: JSON lines on standard error. No token, address or number ever reaches it (promise I9)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+logger: Any = structlog.get_logger("izinli")
+
+
+def configure(process: str, *, level: int = logging.INFO) -> None:
+    """Set up logging for this process; `process` stands in each line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    library = logging.getLogger("uvicorn")
+    library.handlers[:] = [_Unfilled()]
+    library.setLevel(logging.WARNING)
+    library.propagate = False
+
+
+class _Unfilled(logging.Handler):
+    """The web server's own warnings, without what it would fill in: that may be an address or a path.
+
+    Of an exception only its class is told; its text could quote a request.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = type(record.exc_info[1]).__name__ if record.exc_info and record.exc_info[1] else None
+        logger.warning("web_server", message=str(record.msg).strip(), **({"error": error} if error else {}))

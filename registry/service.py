@@ -1,0 +1,142 @@
+"""The control plane as a whole: what the command line starts and calls.
+
+Settings come in checked (`gateway.config` reads the file); secrets are bytes already.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from filters.model import Brand
+from registry import importer
+from registry.importer import Importer, ImportResult
+from registry.index import FAMILY_OF, MEMBER_STATUS, IndexState, IndexWriter
+from registry.ledger import Ledger
+from registry.limits import QUERY_KEYS_MAX
+from registry.publish import IndexStatus, Progress, Publisher, open_index
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the control plane needs to know."""
+
+    data_dir: Path
+    ledger: str  # "sqlite" (a file in data_dir), "sqlite:///…" or "postgresql://…"
+    index: str  # "sqlite" (a file in data_dir), redis://, rediss:// or unix://
+    host: str
+    port: int
+    public_url: str
+    brands: Mapping[int, Brand]
+    fingerprint_key: bytes  # 32 bytes
+    link_keys: Mapping[int, bytes]  # id 0–7 -> 32 bytes
+    link_key: int  # the id that mints
+
+
+class Registry(NamedTuple):
+    """The opened parts, each thread-safe."""
+
+    ledger: Ledger
+    writer: IndexWriter
+    publisher: Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The index beside the ledger's fold, member by member."""
+
+    ledger_members: int
+    index_members: int
+    missing: int  # the ledger's fold has them, the index does not
+    surplus: int  # the index has them, the fold does not
+    counted: int  # what the index says of itself
+
+    @property
+    def equal(self) -> bool:
+        return not self.missing and not self.surplus and self.counted == self.index_members
+
+
+@contextmanager
+def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Registry]:
+    """Ledger (migrated and checked), index writer and publisher, closed at the end.
+
+    Raises SQLAlchemyError, and KeyMismatch when the ledger was folded with another fingerprint key and `refold` does
+    not allow to do it again. The index is not touched yet.
+    """
+    ledger = Ledger.open(settings.ledger, settings.data_dir, settings.fingerprint_key, refold=refold)
+    try:
+        writer = open_index(settings.index, settings.data_dir, ledger.fingerprint.check_value())
+        try:
+            yield Registry(ledger, writer, Publisher(ledger, writer))
+        finally:
+            writer.close()
+    finally:
+        ledger.close()
+
+
+def import_csv(
+    settings: Settings,
+    brand: int,
+    path: Path,
+    *,
+    declare: bool = False,
+    rejects: Path | None = None,
+    progress: importer.Progress | None = None,
+) -> ImportResult:
+    """Import a CSV file of consents (`registry.importer`) and bring the index up to date.
+
+    `rejects` defaults to `<path>.rejects.csv`; `progress(bytes_done, bytes_total, lines)` is called after each batch.
+    Raises CsvError (nothing recorded), OSError or SQLAlchemyError. That the index could not follow is no error here:
+    the consents are recorded and the service lets the index know; see `ImportResult.index_fault`.
+    """
+    reject_path = path.with_name(path.name + ".rejects.csv") if rejects is None else rejects
+    with open_registry(settings) as registry:
+        run = Importer(registry.ledger, brand, now=datetime.now(UTC), declare=declare)
+        run.run(path, reject_path, progress)
+        fault = importer.bring_up_to_date(registry.publisher)
+    written = reject_path if run.rejected else None
+    return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault)
+
+
+def rebuild(settings: Settings, progress: Progress | None = None) -> IndexState:
+    """Build the index anew from the ledger; also after a change of the fingerprint key.
+
+    `progress(members_done, members_total)` is called after each chunk. Raises IndexDown or SQLAlchemyError.
+    """
+    with open_registry(settings, refold=True) as registry:
+        return registry.publisher.rebuild(progress)
+
+
+def index_status(settings: Settings) -> IndexStatus:
+    """What the index says of itself. Raises IndexDown, SQLAlchemyError or KeyMismatch."""
+    with open_registry(settings) as registry:
+        return registry.publisher.status()
+
+
+def verify(settings: Settings) -> Verification:
+    """Compare the index with the ledger's fold, member by member; changes nothing.
+
+    While consents are being recorded, those of the last second may show as differences. Raises IndexDown,
+    IndexUnusable, SQLAlchemyError or KeyMismatch.
+    """
+    with open_registry(settings) as registry:
+        writer = registry.writer
+        expected = found = total = 0
+        for kind, status in MEMBER_STATUS.items():
+            for chunk in registry.ledger.members(kind, status, QUERY_KEYS_MAX):
+                expected += len(chunk)
+                found += sum(writer.contains(FAMILY_OF[kind], chunk))
+            total += writer.members(FAMILY_OF[kind])
+        state = writer.state()
+        counted = 0 if state is None else state.count
+    return Verification(expected, total, expected - found, total - found, counted)
+
+
+def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
+    """Serve the citizen page and keep the index level until SIGTERM or SIGINT. `sock` is a listening socket to use."""
+    raise SystemExit(f"the citizen page for {settings.public_url} is not here yet")
