@@ -25,6 +25,7 @@ QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, P
 # The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
 # small enough for a withdrawal to get its turn in between and for 100 MB of memory.
 IMPORT_BATCH_LINES: Final = 50_000
+AHEAD_BYTES_MIN: Final = 4 << 20  # below, the file is read before a second process is up
 IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
 
 # The publisher.

@@ -173,7 +173,7 @@ class Publisher:
         def plan(state: IndexState) -> Update:
             nonlocal level
             changes, cursor = self._ledger.changes_after(state.cursor, TAIL_CHANGES_MAX)
-            level = len(changes) < TAIL_CHANGES_MAX
+            level = cursor - state.cursor < TAIL_CHANGES_MAX  # the log has no gaps
             return Update(memberships(changes), cursor, beat=level)
 
         while not level:
@@ -199,7 +199,7 @@ class Publisher:
 
         def plan(_state: IndexState) -> Update:
             changes, seen = self._ledger.changes_after(cursor, TAIL_CHANGES_MAX)
-            if len(changes) == TAIL_CHANGES_MAX:
+            if seen - cursor == TAIL_CHANGES_MAX:
                 raise _Behind
             return Update(memberships(changes), seen, beat=True)
 
@@ -215,12 +215,13 @@ class Publisher:
         raise IndexDown("consents are recorded faster than the index takes them")
 
     def _catch_up(self, build: Build, cursor: int) -> int:
-        while True:
+        seen = cursor - TAIL_CHANGES_MAX
+        while cursor - seen == TAIL_CHANGES_MAX:
+            seen = cursor
             changes, cursor = self._ledger.changes_after(cursor, TAIL_CHANGES_MAX)
             if changes:
                 build.apply(memberships(changes))
-            if len(changes) < TAIL_CHANGES_MAX:
-                return cursor
+        return cursor
 
 
 class PublisherLoop:
@@ -269,7 +270,7 @@ class PublisherLoop:
 def memberships(changes: Iterable[facts.Change]) -> list[Change]:
     """What the ledger says of keys, in the index's words."""
     return [
-        Change(FAMILY_OF[kind], fingerprint, status is MEMBER_STATUS[kind]) for fingerprint, kind, status, _ in changes
+        Change(FAMILY_OF[kind], fingerprint, status is MEMBER_STATUS[kind]) for fingerprint, kind, status in changes
     ]
 
 

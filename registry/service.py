@@ -96,7 +96,7 @@ def import_csv(
     """
     reject_path = path.with_name(path.name + ".rejects.csv") if rejects is None else rejects
     with open_registry(settings) as registry:
-        run = Importer(registry.ledger, brand, now=datetime.now(UTC), declare=declare)
+        run = Importer(registry.ledger, settings.fingerprint_key, brand, now=datetime.now(UTC), declare=declare)
         run.run(path, reject_path, progress)
         fault = importer.bring_up_to_date(registry.publisher)
     written = reject_path if run.rejected else None

@@ -23,7 +23,6 @@ def upgrade() -> None:
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("consent_date", sa.Text, nullable=False),
         sa.Column("recorded_at", sa.Text, nullable=False),
-        sa.Column("transaction_id", sa.LargeBinary(32), nullable=False),
         sa.Column("origin", sa.Text, nullable=False),
     )
     op.create_index("consent_event_recipient", "consent_event", ["recipient"])
@@ -32,15 +31,10 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.LargeBinary(12), nullable=False),
         sa.Column("recipient_type", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("consent_date", sa.Text, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
-        sa.Column("brand", sa.BigInteger, nullable=False),
-        sa.Column("channel", sa.Text, nullable=False),
-        sa.Column("recipient", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("fingerprint", "recipient_type"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("consent_seq", "consent", ["seq"])
     op.create_table(
         "publication",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),

@@ -1,0 +1,153 @@
+"""From the lines of a CSV file to the moves they record: everything about an import that needs no database.
+
+    recipient,type,status,source,recipientType,consentDate        in any order; the last three may be absent
+
+UTF-8 with or without a byte order mark, LF or CRLF, comma or semicolon, fields quoted or not; a quoted field cannot
+span lines, because no valid value does.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import BinaryIO, Final, NamedTuple
+
+from filters.key import Fingerprinter
+from registry.ledger import Entry
+from registry.limits import IMPORT_BATCH_LINES, IMPORT_LINE_BYTES_MAX
+from registry.rules import Line, LineRules
+
+COLUMNS: Final = ("recipient", "type", "status", "source", "recipientType", "consentDate")
+REQUIRED: Final = COLUMNS[:3]
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+TOO_LONG: Final = "H460"
+NO_COLUMNS: Final = ""
+
+Bad = tuple[int, str, bytes]  # line number, code (a key of `registry.rules.REASONS`), the line
+
+
+class CsvError(ValueError):
+    """The file as a whole cannot be imported; nothing was recorded."""
+
+
+class Batch(NamedTuple):
+    """Some lines of a file, the number of the first one (the header is line 1), and where in the file they end."""
+
+    number: int
+    lines: Sequence[bytes]
+    end: int
+
+
+class Parsed(NamedTuple):
+    """What a batch says: the moves in their order, for each its place in the batch, and the lines that say nothing."""
+
+    entries: list[Entry]
+    places: list[int]
+    bad: list[Bad]
+
+
+class Job(NamedTuple):
+    """All that parsing depends on beside the lines. `now`, `oldest`: see `registry.rules.LineRules`."""
+
+    header: bytes
+    brand: int
+    now: str
+    declare: bool
+    oldest: str
+    fingerprint_key: bytes
+
+
+class Parser:
+    """Callable: a `Batch` -> `Parsed`. Raises CsvError when the header is none."""
+
+    def __init__(self, job: Job) -> None:
+        self._columns = Columns(job.header)
+        self._rules = LineRules(job.brand, job.now, declare=job.declare, oldest=job.oldest)
+        self._fingerprint = Fingerprinter(job.fingerprint_key)
+        self._brand = job.brand
+
+    def __call__(self, batch: Batch) -> Parsed:
+        parsed = Parsed([], [], [])
+        pick, rules, fingerprint, brand = self._columns.pick, self._rules, self._fingerprint, self._brand
+        for place, raw in enumerate(batch.lines):
+            line = pick(raw)
+            if line is None:
+                if raw.strip():
+                    code = TOO_LONG if len(raw) > IMPORT_LINE_BYTES_MAX else NO_COLUMNS
+                    parsed.bad.append((batch.number + place, code, raw))
+                continue
+            move = rules(line)
+            if isinstance(move, str):
+                parsed.bad.append((batch.number + place, move, raw))
+                continue
+            parsed.entries.append((fingerprint(brand, move.channel, move.recipient), move))
+            parsed.places.append(place)
+        return parsed
+
+
+class Columns:
+    """The header: which of a line's fields is which column. Raises CsvError."""
+
+    def __init__(self, header: bytes) -> None:
+        try:
+            text = header.removeprefix(BYTE_ORDER_MARK).decode().strip()
+        except UnicodeDecodeError as error:
+            raise CsvError("the file is not UTF-8 text") from error
+        self._delimiter = ";" if ";" in text and "," not in text else ","
+        self._separator = self._delimiter.encode()
+        names = [name.strip() for name in next(csv.reader([text], delimiter=self._delimiter), [])]
+        if unknown := [name for name in names if name not in COLUMNS]:
+            raise CsvError(f"unknown column {unknown[0][:40]!r}; the first line must name {', '.join(COLUMNS)}")
+        if missing := [name for name in REQUIRED if name not in names]:
+            raise CsvError(f"the first line does not name the column {missing[0]!r}")
+        if len(set(names)) < len(names):
+            raise CsvError("the first line names a column twice")
+        self._width = len(names)
+        # a column that is absent is the empty field that `pick` puts behind the others
+        self._order = itemgetter(*(names.index(name) if name in names else self._width for name in COLUMNS))
+
+    def pick(self, raw: bytes) -> Line | None:
+        """The national columns of one line, or None when it has not the header's columns (or is blank, or too long)."""
+        if b'"' in raw or len(raw) > IMPORT_LINE_BYTES_MAX:
+            fields = self._quoted(raw)
+        else:
+            fields = raw.rstrip(b"\r\n").split(self._separator)
+        if len(fields) != self._width:
+            return None
+        fields.append(b"")
+        return Line._make(self._order(fields))
+
+    def _quoted(self, raw: bytes) -> list[bytes]:
+        if len(raw) > IMPORT_LINE_BYTES_MAX:
+            return []
+        text = raw.rstrip(b"\r\n").decode("latin-1")  # each byte a character: nothing is lost on the way back
+        try:
+            rows = list(csv.reader([text], delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return []
+        return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
+
+
+def read_header(file: BinaryIO) -> bytes:
+    """The first line, as far as it can be one."""
+    return file.readline(IMPORT_LINE_BYTES_MAX)
+
+
+def read_batches(file: BinaryIO) -> Iterator[Batch]:
+    """The lines behind the header in batches of IMPORT_BATCH_LINES."""
+    lines = _read_lines(file)
+    number = 2
+    while batch := list(islice(lines, IMPORT_BATCH_LINES)):
+        yield Batch(number, batch, file.tell())
+        number += len(batch)
+
+
+def _read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long its first IMPORT_LINE_BYTES_MAX + 1 bytes."""
+    while line := file.readline(IMPORT_LINE_BYTES_MAX + 1):
+        rest = line
+        while not rest.endswith(b"\n") and (rest := file.readline(IMPORT_LINE_BYTES_MAX)):
+            continue
+        yield line
