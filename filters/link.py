@@ -9,15 +9,16 @@ payloads of different kinds never meet. Deterministic: the same recipient has th
     number   brand 31, type 1, channel 2, E.164 digits 50 bits    48 bits  23 characters of base62
     mail     brand 31, type 1 bit, then the address               128 bits base64url, AES-SIV (RFC 5297)
 
-The first two have no character whose code differs between SMS alphabets (`_` and `-` do or look odd, so no base64). Three more
-bits, in clear, name the key: old keys go on reading when a new one mints. 40 bits need half a trillion guesses for
-an even chance; the page that reads them is rate-limited.
+The first two have no character whose code differs between SMS alphabets (`_` and `-` do or look odd, so no base64).
+Three more bits, in clear, name the key: old keys go on reading when a new one mints. 40 bits need half a trillion
+guesses for an even chance; the page that reads them is rate-limited. Each token has one spelling.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,12 +28,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from filters.address import EMAIL_LENGTH_MAX
 from filters.model import Channel, RecipientType
 
 MASTER_KEY_BYTES = 32
 KEY_IDS = range(8)
 BRAND_MAX = (1 << 31) - 1
-TOKEN_LENGTH_MAX = 420  # of a mail address of 265 octets, with room
+TOKEN_LENGTH_MAX = 381  # of the longest canonical mail address: 4 + 265 octets and the tag in base64, and the key id
 
 MOBILE_TOKEN_LENGTH, NUMBER_TOKEN_LENGTH = 18, 23
 _MOBILE_PAYLOAD_BITS, _MOBILE_TAG_BITS = 64, 40
@@ -41,8 +43,10 @@ _NUMBER_PAYLOAD_BITS, _NUMBER_TAG_BITS = 84, 48
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [bytes((high, low)) for high in _ALPHABET for low in _ALPHABET]
 _VALUES = {char: value for value, char in enumerate(_ALPHABET)}
-_CHANNELS = (Channel.ARAMA, Channel.MESAJ, Channel.EPOSTA)
+_CHANNELS = (Channel.ARAMA, Channel.MESAJ)
 _CHANNEL_NUMBER = {channel: number for number, channel in enumerate(_CHANNELS)}
+_MOBILE = re.compile(rb"\+905[0-9]{9}")
+_NUMBER = re.compile(rb"\+[1-9][0-9]{7,14}")
 
 Block = Callable[[bytes], bytes]
 
@@ -80,11 +84,14 @@ class _Siv:
         return tag << self._payload_bits | payload ^ self._mask & int.from_bytes(self._stream(tag.to_bytes(16)))
 
     def open(self, sealed: int) -> int | None:
-        """tag ‖ ciphertext -> payload, or None when the tag is another's."""
+        """tag ‖ ciphertext -> payload, or None when the tag is another's.
+
+        How long the comparison takes says nothing useful: whoever changes a bit faces another `expected`.
+        """
         tag = sealed >> self._payload_bits
         payload = (sealed & self._mask) ^ self._mask & int.from_bytes(self._stream(tag.to_bytes(16)))
         expected = int.from_bytes(self._prf(payload.to_bytes(16))) >> self._tag_shift
-        return payload if expected ^ tag == 0 else None
+        return payload if expected == tag else None
 
 
 def _derive(master: bytes, info: bytes, length: int = 16) -> bytes:
@@ -123,18 +130,24 @@ class LinkMinter:
         self._current = self._keys[current]
 
     def mint(self, brand: int, channel: Channel, recipient_type: RecipientType, recipient: bytes) -> bytes:
-        """The token of one recipient. `recipient` is canonical; `brand` at most 2^31 - 1."""
+        """The token of one recipient. `recipient` is canonical; `brand` at most 2^31 - 1. ValueError otherwise."""
+        if not 0 <= brand <= BRAND_MAX:
+            raise ValueError(f"brand {brand} does not fit a reject link (0 to {BRAND_MAX})")
         who = brand << 1 | (recipient_type is RecipientType.TACIR)
         if channel is Channel.EPOSTA:
+            if len(recipient) > EMAIL_LENGTH_MAX:
+                raise ValueError("a mail address this long is not canonical")
             sealed = self._current.mail.encrypt(who.to_bytes(4) + recipient, None)
             return b"%d%b" % (self._current_id, base64.urlsafe_b64encode(sealed).rstrip(b"="))
         who = who << 2 | _CHANNEL_NUMBER[channel]
-        if len(recipient) == 13 and recipient.startswith(b"+905"):
+        if _MOBILE.fullmatch(recipient):
             sealed_number = self._current.mobile.seal(who << 30 | int(recipient[4:]))
             bits, length = _MOBILE_PAYLOAD_BITS + _MOBILE_TAG_BITS, MOBILE_TOKEN_LENGTH
-        else:
+        elif _NUMBER.fullmatch(recipient):
             sealed_number = self._current.number.seal(who << 50 | int(recipient[1:]))
             bits, length = _NUMBER_PAYLOAD_BITS + _NUMBER_TAG_BITS, NUMBER_TOKEN_LENGTH
+        else:
+            raise ValueError("a telephone number in a reject link must be canonical")
         return _to_base62(self._current_id << bits | sealed_number, length)
 
     def read(self, token: bytes) -> Reject | None:
@@ -162,6 +175,13 @@ class LinkMinter:
             return None
         digits, who = payload & (1 << digits_bits) - 1, payload >> digits_bits
         recipient = b"+905%09d" % digits if mobile else b"+%d" % digits
+        # Whoever guesses a tag draws a payload at random: not all of them are one that was ever minted.
+        if (
+            who & 3 >= len(_CHANNELS)
+            or not _NUMBER.fullmatch(recipient)
+            or mobile != bool(_MOBILE.fullmatch(recipient))
+        ):
+            return None
         return _reject(who >> 2, _CHANNELS[who & 3], recipient)
 
     def _read_mail(self, token: bytes) -> Reject | None:
@@ -172,6 +192,8 @@ class LinkMinter:
             payload = key.mail.decrypt(sealed, None)
         except (binascii.Error, InvalidTag, ValueError):
             return None
+        if base64.urlsafe_b64encode(sealed).rstrip(b"=") != token[1:]:
+            return None  # `+` for `-`, or other bits than zero behind the last octet
         return _reject(int.from_bytes(payload[:4]), Channel.EPOSTA, payload[4:])
 
 
