@@ -96,7 +96,9 @@ class Ledger:
                     if stands is not None and stands.status is _RET:
                         answers.append(UNCHANGED)
                         continue
-                    move = move._replace(consent_date=turkey_time(now))
+                    # not before what it takes back, which a clock that is ahead may have dated
+                    date = max(turkey_time(now), stands.consent_date if stands is not None else "")
+                    move = move._replace(consent_date=date)
                 consent = move.consent
                 if stands is not None and (stands == consent or move in known):
                     answers.append(UNCHANGED)
@@ -125,7 +127,7 @@ class Ledger:
             return _changes(connection, set(keys))
 
     def changes_after(self, cursor: int, limit: int) -> tuple[list[Change], int]:
-        """(state of the keys that the next `limit` events after `cursor` are about, number of the last of these events).
+        """(state of the keys that the next `limit` events after `cursor` are about, number of the last such event).
 
         The state is never older than those events; it may be newer, and is then seen again.
         """

@@ -7,9 +7,13 @@ from typing import Final
 # The citizen page. A one-click body is 26 bytes, its multipart form about 200; 4 kB leaves room for odd boundaries.
 BODY_BYTES_MAX: Final = 4096
 BODY_SECONDS_MAX: Final = 10.0  # a telephone on a bad line sends 4 kB in this time; a slow-loris does not
+RETRY_SECONDS: Final = 30  # what a 503 asks for; mail programs repeat a one-click POST on their own terms
 FORM_FIELDS_MAX: Final = 8
 CONNECTIONS_MAX: Final = 512  # of the web server; above it 503 at once
 HEADER_BYTES_MAX: Final = 16384  # request line and headers; the longest token has 420 characters
+
+DRAIN_SECONDS: Final = 15.0  # open requests after SIGTERM: a withdrawal takes LEDGER_WAIT + INDEX_WAIT at most
+HEADER_SECONDS_MAX: Final = 10.0  # from the connection to the end of its only request's headers
 
 # Bad tokens per client address: 40-bit tags need 5e11 guesses for an even chance. A citizen mistypes a few; whole
 # offices and mobile carriers share one address, so the bucket is deep and only bad tokens are charged.
@@ -20,6 +24,7 @@ BAD_TOKEN_CLIENTS_MAX: Final = 10_000  # about 2 MB; the longest unseen address 
 # The ledger. A writer waits this long for another one; an import holds the lock for one batch (well under a second).
 LEDGER_WAIT_SECONDS: Final = 10.0
 LEDGER_CONNECTIONS_MAX: Final = 10
+WITHDRAWALS_AT_ONCE: Final = LEDGER_CONNECTIONS_MAX - 3  # the publisher and its reader keep connections of their own
 QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
 
 # The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
@@ -36,3 +41,4 @@ REBUILD_EVENTS_MIN: Final = 100_000  # so far behind, and by more than there are
 CONTENTION_TRIES_MAX: Final = 32  # of an optimistic Redis transaction before the index counts as down
 TICK_SECONDS: Final = 1.0  # heartbeat and catching up with other processes' imports
 STALLED_SECONDS: Final = 30.0  # a loop that did not tick for this long is dead for /livez
+PUBLISHER_STOP_SECONDS: Final = 10.0  # for the step it is in; a build is given up between two chunks

@@ -90,6 +90,7 @@ def open_engine(url: str, data_dir: Path) -> Engine:
         url = f"sqlite:///{path}"
     parsed = make_url(url)
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": LEDGER_CONNECTIONS_MAX, "max_overflow": 0}
+    options["pool_timeout"] = LEDGER_WAIT_SECONDS
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": LEDGER_WAIT_SECONDS}, **options)
         event.listen(engine, "connect", _prepare_sqlite)

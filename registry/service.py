@@ -6,6 +6,7 @@ Settings come in checked (`gateway.config` reads the file); secrets are bytes al
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from filters.link import LinkMinter
 from filters.model import Brand
-from registry import importer
+from registry import importer, log
+from registry.citizen import create_app
 from registry.importer import Importer, ImportResult
 from registry.index import FAMILY_OF, MEMBER_STATUS, IndexState, IndexWriter
 from registry.ledger import Ledger
-from registry.limits import QUERY_KEYS_MAX
-from registry.publish import IndexStatus, Progress, Publisher, open_index
+from registry.limits import PUBLISHER_STOP_SECONDS, QUERY_KEYS_MAX
+from registry.publish import IndexStatus, Progress, Publisher, PublisherLoop, open_index
+from registry.web import WebServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,5 +142,23 @@ def verify(settings: Settings) -> Verification:
 
 
 def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
-    """Serve the citizen page and keep the index level until SIGTERM or SIGINT. `sock` is a listening socket to use."""
-    raise SystemExit(f"the citizen page for {settings.public_url} is not here yet")
+    """Serve the citizen page and keep the index level until SIGTERM or SIGINT. `sock` is a listening socket to use.
+
+    Raises what `open_registry` raises. Signals reach it in the main thread only.
+    """
+    log.configure("registry")
+    stop = threading.Event()
+    with open_registry(settings) as registry:
+        loop = PublisherLoop(registry.publisher, stop)
+        publishing = threading.Thread(target=loop.run, name="publisher", daemon=True)
+        minter = LinkMinter(settings.link_keys, settings.link_key)
+        app = create_app(registry.ledger, registry.publisher, minter, settings.brands, loop)
+        server = WebServer(app, settings.host, settings.port)
+        publishing.start()
+        log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
+        try:
+            server.run(sockets=None if sock is None else [sock])
+        finally:
+            stop.set()
+            publishing.join(PUBLISHER_STOP_SECONDS)
+            log.logger.info("registry_stopped")

@@ -1,0 +1,178 @@
+"""The reject link: whoever opens `/r/<token>` can take back a consent, without an account and without a script.
+
+GET shows a page and never changes anything, because scanners open links (regulation art. 9: the means to refuse must be
+easy and free). POST records the RET, removes it from the index and only then says so (promise I5): with the page's
+button, or in one click from a mail program (RFC 8058), to which a redirect is no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from filters.link import LinkMinter, Reject
+from filters.model import Brand, RecipientType, Status
+from registry import pages
+from registry.forms import BodyFault, Wish, read_body, wish
+from registry.index import IndexDown
+from registry.ledger import Entry, Key, Ledger
+from registry.limits import RETRY_SECONDS, STALLED_SECONDS, WITHDRAWALS_AT_ONCE
+from registry.publish import Publisher, PublisherLoop
+from registry.rules import Move
+from registry.throttle import Throttle
+
+SOURCES: Final = {Wish.BUTTON: "HS_WEB", Wish.ONE_CLICK: "HS_EPOSTA"}
+TRAILING: Final = ".,;:!?)>\"'"  # what message apps take for a part of the link before them
+
+T = TypeVar("T")
+
+
+def create_app(
+    ledger: Ledger,
+    publisher: Publisher,
+    minter: LinkMinter,
+    brands: Mapping[int, Brand],
+    loop: PublisherLoop | None = None,
+) -> FastAPI:
+    """The ASGI application: `/r/{token}`, `/livez`, `/readyz`. `loop` is watched by the latter two."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    citizen = _Citizen(ledger, publisher, minter, brands)
+    app.add_api_route("/r/{token}", citizen.show, methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/r/{token}", citizen.refuse, methods=["POST"], response_model=None)
+    app.add_api_route("/livez", _livez(loop), methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/readyz", _readyz(citizen, loop), methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"], response_model=None)
+    app.add_exception_handler(404, _not_found)
+    app.add_exception_handler(405, _not_found)
+    app.add_exception_handler(500, _our_fault)
+    return app
+
+
+class _Citizen:
+    """What the handlers share. Lives in one event loop; the database work is done in a few threads."""
+
+    def __init__(self, ledger: Ledger, publisher: Publisher, minter: LinkMinter, brands: Mapping[int, Brand]) -> None:
+        self.ledger = ledger
+        self.publisher = publisher
+        self._minter = minter
+        self._minting = threading.Lock()  # a minter's ciphers have state
+        self._brands = brands
+        self._throttle = Throttle()
+        self._threads = ThreadPoolExecutor(WITHDRAWALS_AT_ONCE, thread_name_prefix="withdrawal")
+
+    async def show(self, token: str, request: Request) -> Response:
+        """GET and HEAD: a page with one button."""
+        found = self._read(token, request)
+        if isinstance(found, Response):
+            return found
+        return _answer(pages.page("ask", self._facts(found)))
+
+    async def refuse(self, token: str, request: Request) -> Response:
+        """POST: 200 once no message can pass any more, 503 while that cannot be promised; repeating it is harmless."""
+        try:
+            body = await read_body(request)
+        except BodyFault as fault:
+            return _answer(pages.notice(fault.status), fault.status, {"connection": "close"})
+        found = self._read(token, request)
+        if isinstance(found, Response):
+            return found
+        wanted = wish(request.headers.get("content-type", ""), body)
+        if wanted is None:
+            return _answer(pages.notice(400), 400)
+        try:
+            await self.in_thread(lambda: withdraw(self.ledger, self.publisher, found, wanted))
+        except (IndexDown, SQLAlchemyError):
+            return _answer(pages.page("unsaved", self._facts(found)), 503, {"retry-after": str(RETRY_SECONDS)})
+        return _answer(pages.page("done", self._facts(found)))
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _read(self, token: str, request: Request) -> Reject | Response:
+        """The link's meaning, or the page for whoever has none (404) or had none too often (429)."""
+        client = request.client.host if request.client is not None else ""
+        if wait_s := self._throttle.wait_s(client, time.monotonic()):
+            return _answer(pages.notice(429), 429, {"retry-after": str(wait_s)})
+        with self._minting:
+            reject = self._minter.read(token.rstrip(TRAILING).encode("ascii", "replace"))
+        if reject is None:
+            self._throttle.charge(client, time.monotonic())
+            return _answer(pages.notice(404), 404)
+        return reject
+
+    def _facts(self, reject: Reject) -> pages.Facts:
+        return pages.facts(reject, self._brands.get(reject.brand))
+
+
+def withdraw(ledger: Ledger, publisher: Publisher, reject: Reject, wanted: Wish) -> None:
+    """Record a RET and remove it from the index; returns when both are done. Raises SQLAlchemyError or IndexDown.
+
+    It counts for both recipient types: the citizen refuses a sender and a channel, and knows nothing of the list that
+    the sender keeps them in. That the national system would not take a RET as a first record (V1) binds declarations to
+    it, not us. A RET that stands already stays as it is, and is published again: the index may have missed it.
+    """
+    fingerprint = ledger.fingerprint(reject.brand, reject.channel, reject.recipient)
+    entries: list[Entry] = []
+    keys: list[Key] = []
+    for kind in RecipientType:
+        move = Move(reject.brand, reject.channel, reject.recipient, kind, Status.RET, SOURCES[wanted], "")
+        entries.append((fingerprint, move))
+        keys.append((fingerprint, kind))
+    ledger.record(entries, origin=wanted.value, now=datetime.now(UTC))
+    publisher.publish_now(keys)
+
+
+def _answer(html: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return HTMLResponse(html, status, {**pages.HEADERS, **(headers or {})})
+
+
+def _livez(loop: PublisherLoop | None) -> Callable[[], Response]:
+    def livez() -> Response:
+        """Does this process still work? A publisher that hangs is cured by a restart, a missing database is not."""
+        alive = loop is None or loop.moved_age_s < STALLED_SECONDS
+        return PlainTextResponse("ok\n" if alive else "the publisher hangs\n", 200 if alive else 503)
+
+    return livez
+
+
+def _readyz(citizen: _Citizen, loop: PublisherLoop | None) -> Callable[[], object]:
+    async def readyz() -> Response:
+        """Could a rejection be recorded and published now? Of a fault only the kind is told: its text names hosts."""
+        faults = {
+            "ledger": await _fault_of(citizen, citizen.ledger.probe),
+            "index": await _fault_of(citizen, lambda: citizen.publisher.status().fault),
+            "publisher": loop.fault.partition(":")[0] if loop is not None else "",
+        }
+        ready = not any(faults.values())
+        answer = {name: fault or "ok" for name, fault in faults.items()}
+        return JSONResponse(answer, 200 if ready else 503)
+
+    return readyz
+
+
+async def _fault_of(citizen: _Citizen, probe: Callable[[], str | None]) -> str:
+    try:
+        return await citizen.in_thread(probe) or ""
+    except (IndexDown, SQLAlchemyError) as error:
+        return type(error).__name__
+
+
+async def _robots() -> Response:
+    return PlainTextResponse("User-agent: *\nDisallow: /\n")
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return _answer(pages.notice(404), 404)
+
+
+async def _our_fault(_request: Request, _error: Exception) -> Response:
+    return _answer(pages.notice(503), 503, {"retry-after": str(RETRY_SECONDS)})
