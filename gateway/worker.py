@@ -1,0 +1,164 @@
+"""One worker: a loop with its doors, its pipeline and its connections onward; and the way it leaves.
+
+Everything a worker has it has alone. It shares with its siblings only the listening sockets, the index and the files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import uvloop
+
+from filters.key import Fingerprinter
+from filters.link import LinkMinter
+from gateway import limits, log
+from gateway.config import EMBEDDED, Address, Config, Listener
+from gateway.index import Believed, ConsentIndex, SqliteIndex
+from gateway.index_redis import RedisIndex
+from gateway.journal import Journal
+from gateway.keys import Keys
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.smpp.listener import SmppDoor
+from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.upstream import SmtpUpstream
+from gateway.streams import StreamTable
+
+LINK_PATH: Final = "/r/"
+STATUS_NONCE_OCTETS: Final = 8
+
+
+class Door(Protocol):
+    """What a worker needs of a door."""
+
+    def protocol(self) -> asyncio.Protocol: ...
+    async def start(self) -> None: ...
+    async def drain(self, timeout_s: float) -> None: ...
+
+
+def open_index(config: Config, keys: Keys) -> ConsentIndex:
+    """The index that a configuration names; inside a running loop."""
+    believed = Believed(Fingerprinter(keys.fingerprint).check_value(), config.index.age_max_s)
+    if config.index.url == EMBEDDED:
+        return SqliteIndex(config.data_dir, believed)
+    return RedisIndex(config.index.url, believed)
+
+
+def run(
+    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
+) -> None:
+    """Work until SIGTERM or SIGINT. `sockets` listen already; `status` is one end of a datagram pair."""
+    log.configure(f"worker-{number}")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(config, keys, number, sockets, status))
+
+
+async def _main(
+    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    worker = Worker(config, keys, number)
+    await worker.start(sockets)
+    status.setblocking(False)
+    loop.add_reader(status.fileno(), worker.answer_status, status)
+    log.logger.info("worker ready", index=str(worker.index.status.reason or "believed"))
+    await stop.wait()
+    log.logger.info("worker draining")
+    await worker.stop()
+    loop.remove_reader(status.fileno())
+
+
+class Worker:
+    """The parts of one worker."""
+
+    def __init__(self, config: Config, keys: Keys, number: int) -> None:
+        self.metrics = Metrics(config.upstreams)
+        self.index = open_index(config, keys)
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._journal = Journal(config.data_dir / "journal", number)
+        self._pipeline = Pipeline(
+            self.index,
+            self._journal,
+            self.metrics,
+            Fingerprinter(keys.fingerprint),
+            LinkMinter(keys.link, keys.link_current),
+            config.registry.public_url + LINK_PATH,
+        )
+        self._mail = {
+            name: SmtpUpstream(upstream, self.metrics, hostname=_hostname(config))
+            for name, upstream in config.upstreams.items()
+            if upstream.protocol == "smtp"
+        }
+        self._doors = [(listener, self._door(listener)) for listener in config.listeners]
+        self._servers: list[asyncio.Server] = []
+        self._draining = False
+        self._ticker = self._loop.call_soon(self._tick)
+
+    async def start(self, sockets: Mapping[Address, socket.socket]) -> None:
+        """Reach for the index and the next hops, then open the doors; what is away is no reason to stay closed."""
+        self._config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.gather(self.index.start(), *(door.start() for _, door in self._doors))
+        for listener, door in self._doors:
+            sock = sockets[listener.bind].dup()
+            self._servers.append(await self._loop.create_server(door.protocol, sock=sock, backlog=1024))
+
+    async def stop(self) -> None:
+        """Take nothing new, end what is under way, let go."""
+        self._draining = True
+        for server in self._servers:
+            server.close()
+        await asyncio.gather(*(door.drain(limits.DRAIN_S) for _, door in self._doors))
+        await asyncio.gather(*(upstream.close() for upstream in self._mail.values()))
+        self._ticker.cancel()
+        await self.index.close()
+        self._journal.close()
+
+    def answer_status(self, status: socket.socket) -> None:
+        """Tell whoever asks how this worker is; that it can is proof that its loop turns."""
+        with suppress(BlockingIOError):
+            nonce = status.recv(STATUS_NONCE_OCTETS)
+            status.send(nonce + json.dumps(self.status()).encode())
+
+    def status(self) -> dict[str, Any]:
+        """`why`: what keeps this worker from deciding and sending; empty: ready."""
+        why = []
+        if self._draining:
+            why.append("draining")
+        if self.index.status.reason is not None:
+            why.append(self.index.status.reason.value)
+        if self._mail and not any(upstream.up for upstream in self._mail.values()):
+            why.append("no_next_hop")
+        return {"why": why, "metrics": self.metrics.snapshot()}
+
+    def _door(self, listener: Listener) -> Door:
+        config = self._config
+        kinds = {name for name, upstream in config.upstreams.items() if upstream.protocol == listener.protocol}
+        streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in kinds)
+        if listener.protocol == "smtp":
+            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail)
+        return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
+
+    def _tick(self) -> None:
+        """Once a second: what is known of the world without traffic."""
+        self._ticker = self._loop.call_later(limits.TICK_S, self._tick)
+        self.index.poll()
+        status, metrics = self.index.status, self.metrics
+        metrics.index_up = int(status.reason is None)
+        metrics.index_age_s = status.age_s
+        for name, upstream in self._mail.items():
+            metrics.upstream_up[name] = int(upstream.up)
+
+
+def _hostname(config: Config) -> str:
+    """What the next hops are told at EHLO: the name of the first mail listener."""
+    return next((listener.hostname for listener in config.listeners if listener.protocol == "smtp"), "localhost")
