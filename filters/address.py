@@ -16,6 +16,7 @@ import idna
 
 EMAIL_LENGTH_MIN = 6  # "1@2.2x": the shortest the national system takes
 EMAIL_LENGTH_MAX = 265
+_SPELLING_LENGTH_MAX = 4 * EMAIL_LENGTH_MAX  # a domain in UTF-8, in the widest script
 
 _LABEL = rb"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rb"([A-Za-z0-9._+-]{1,64})@((?:%s\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9]))\.?" % _LABEL)
@@ -34,6 +35,8 @@ def canonical_email(raw: bytes) -> bytes | None:
     None for everything the national system cannot hold a consent for: comments, routes, needed quotes, percent signs,
     address literals, non-ASCII local parts. An internationalised domain becomes its A-label (IDNA 2008, UTS 46).
     """
+    if len(raw) > _SPELLING_LENGTH_MAX:
+        return None
     if (match := _EMAIL.fullmatch(raw)) is None:
         return _rare_email(raw)
     local, domain = match.groups()
@@ -45,8 +48,6 @@ def canonical_email(raw: bytes) -> bytes | None:
 
 def _rare_email(raw: bytes) -> bytes | None:
     """Needlessly quoted local parts and internationalised domains; each is rewritten once and judged again."""
-    if len(raw) > EMAIL_LENGTH_MAX * 4:
-        return None
     if (quoted := _QUOTED.fullmatch(raw)) is not None:
         return canonical_email(quoted[1] + quoted[2])
     local, at, domain = raw.rpartition(b"@")
