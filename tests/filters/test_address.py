@@ -100,7 +100,7 @@ class TestEmail:
             b"ayse@\xc3.test",
             b"\xff",
             b"@" * 300,
-            "ayse@".encode() + "ö.".encode() * 200 + b"test",
+            b"ayse@" + "ö.".encode() * 200 + b"test",
         ],
     )
     def test_i3_what_is_odd_has_none(self, raw: bytes) -> None:
