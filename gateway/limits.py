@@ -57,6 +57,25 @@ SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
 SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB
 SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
 
+# SMPP. One bind of a client has one of its own at the SMSC.
+SMPP_PDU_OCTETS_MAX: Final = 64 * KIB  # a message_payload of 64 KiB less its own header; no honest PDU is longer
+SMPP_SESSIONS_MAX: Final = 2000  # of one worker, each with a second socket behind it
+SMPP_SESSION_INIT_S: Final = 30.0  # from connect to bind (session_init_timer, SMPP 3.4 §7.2)
+SMPP_ENQUIRE_LINK_S: Final = 30.0  # of silence, then we ask; providers drop idle links after 30 s to 5 min
+SMPP_INACTIVITY_S: Final = 90.0  # of silence in spite of our asking: the peer is gone
+SMPP_RESPONSE_S: Final = 60.0  # for an answer; Kannel waits 60 s, Jasmin 120 s
+SMPP_CONNECT_S: Final = 10.0  # connect and bind at one SMSC host, while the client waits for its own bind
+SMPP_RECONNECT_S_MIN: Final = 0.5  # doubling, with jitter: an SMSC may refuse a rebind for some seconds
+SMPP_RECONNECT_S_MAX: Final = 30.0
+SMPP_UNBIND_S: Final = 5.0  # for the answer to our unbind, then the socket is closed
+SMPP_DELIVERIES_MAX: Final = 1000  # receipts and MO that a client has not answered; more is told to come back
+SMPP_OUTPUT_OCTETS_MAX: Final = 4 * MIB  # that a client does not read while it is asked to; above it the bind ends
+SMPP_SOURCES_MAX: Final = 1000  # source addresses whose stream a bind remembers
+SMPP_GROUPS_MAX: Final = 20_000  # long messages under way in one account, some 500 octets each
+SMPP_GROUP_S: Final = 60.0  # without a further part: the rest is judged anew
+SMPP_GROUP_S_MAX: Final = 300.0  # from the first part: a verdict does not live for ever (promise I5)
+SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
 # Processes.
 DRAIN_S: Final = 100.0  # messages under way may take SMTP_DELIVERY_S
 RESTART_S_MIN: Final = 0.2  # between a worker's death and its successor, doubling
