@@ -21,8 +21,8 @@ from filters.dots import LINE_MAX
 LINK: Final = "{link}"
 """Where the personal link goes in the texts of a `Notice`."""
 
-LINK_MAX: Final = 420
-"""Octets of a link. A mail token holds the encrypted address: 254 octets and a tag are 360 characters in base62."""
+LINK_MAX: Final = 440
+"""Octets of a link. A mail token holds the encrypted address: for the longest it has 381 (`link.TOKEN_LENGTH_MAX`)."""
 
 BLOCKS_KEPT: Final = 512
 """Encoded notices remembered: a few per brand (plain and HTML, by charset and encoding)."""
