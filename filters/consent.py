@@ -2,7 +2,8 @@
 
 Law 6563 art. 6/1: a consumer may be addressed only with prior consent. Art. 6/2: tradesmen and merchants need none,
 until they refuse (regulation art. 6/4). Regulation art. 6/1–3: messages about a running contract, delivery or debt are
-not commercial. An index answers one yes-or-no question per family: is an ONAY listed (BIREYSEL), is a RET listed (TACIR)?
+not commercial. An index answers one yes-or-no question per family: is an ONAY listed (BIREYSEL), is a RET listed
+(TACIR)?
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""(brand, channel, recipient) -> keyed fingerprint. The one contract between the registry that writes and the gateway that asks.
+"""(brand, channel, recipient) -> keyed fingerprint: the contract between the registry and the gateway.
 
 96 bits of keyed BLAKE2b. Without the key the index is not a telephone book: 504 million Turkish mobile numbers can be
 tried one by one, so an unkeyed hash would hide nothing (promise I9). At a billion consents a question about somebody
@@ -18,7 +18,7 @@ MEMBER_MASK = (1 << 63) - 1  # Redis keeps sets of signed 64-bit integers as int
 
 
 class Fingerprinter:
-    """Callable: `fingerprint(brand, channel, recipient)` -> 12 bytes. `recipient` must be canonical (filters.address)."""
+    """Callable: `fingerprint(brand, channel, recipient)` -> 12 bytes; `recipient` is canonical (`filters.address`)."""
 
     __slots__ = ("_key", "_prefixes")
 

@@ -19,7 +19,7 @@ class Channel(StrEnum):
 
 
 class RecipientType(StrEnum):
-    """BIREYSEL needs a prior ONAY; TACIR (tradesmen, merchants) may be addressed until they say RET (law 6563 art. 6/2)."""
+    """BIREYSEL needs a prior ONAY; TACIR (tradesmen, merchants) may be addressed until a RET (law 6563 art. 6/2)."""
 
     BIREYSEL = "BIREYSEL"
     TACIR = "TACIR"
