@@ -1,0 +1,124 @@
+"""The demonstration's house: the sample configuration on free ports, both planes as processes of their own, and peers.
+
+It is what `izinli init` writes and `izinli serve` runs; nothing is built in that an operator would not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from gateway.config import Config, load
+from gateway.demo.messages import BRAND, CONSENTS
+from gateway.init import CONFIG_FILE, init
+
+START_S: Final = 30.0  # both planes are up in two; a busy machine may take longer
+_PORTS: Final = (8080, 9090, 2525, 2775, 2526, 2776)  # of the sample
+
+
+class DemoFault(Exception):
+    """The demonstration cannot go on; the text says why."""
+
+
+class House:
+    """`directory` takes configuration, data and logs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._planes: dict[str, subprocess.Popen[bytes]] = {}
+        init(directory)
+        file = directory / CONFIG_FILE
+        text = file.read_text(encoding="utf-8")
+        for port, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
+        file.write_text(text, encoding="utf-8")
+        self.config: Config = load(file)
+
+    @property
+    def index_file(self) -> Path:
+        return self.config.data_dir / "index.sqlite"
+
+    def import_consents(self) -> None:
+        """Load the dozen invented consents, as an operator would."""
+        consents = self.directory / "consents.csv"
+        consents.write_text(CONSENTS, encoding="utf-8")
+        command = self._command("import", "--brand", str(BRAND), str(consents))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoFault(f"izinli import: {done.stderr or done.stdout}")
+
+    def start(self, plane: str) -> None:
+        """Start the "gateway" or the "registry"."""
+        with (self.directory / f"{plane}.log").open("ab") as log:
+            command = self._command("serve", "--only", plane)
+            self._planes[plane] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stop(self, plane: str) -> None:
+        process = self._planes.pop(plane, None)
+        if process is not None:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+    async def ready(self, plane: str) -> None:
+        """Wait until a plane says that it is."""
+        address = self.config.admin if plane == "gateway" else self.config.registry.bind
+        deadline = time.monotonic() + START_S
+        while not await asyncio.to_thread(_says_ok, f"http://{address}/readyz"):
+            process = self._planes[plane]
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoFault(f"the {plane} did not start:\n{(self.directory / f'{plane}.log').read_text()}")
+            await asyncio.sleep(0.05)
+
+    def decision(self) -> dict[str, Any]:
+        """The journal's last line."""
+        files = sorted((self.config.data_dir / "journal").glob("*.ndjson"))
+        found: dict[str, Any] = json.loads(files[-1].read_bytes().splitlines()[-1])
+        return found
+
+    @contextmanager
+    def without_index(self) -> Iterator[None]:
+        """The index is stopped: nobody writes it any more, and it is not there to be read."""
+        self.stop("registry")
+        aside = list(self.index_file.parent.glob("index.sqlite*"))
+        for path in aside:
+            path.rename(path.with_name(f"aside-{path.name}"))
+        yield
+        for path in aside:
+            path.with_name(f"aside-{path.name}").rename(path)
+        self.start("registry")
+
+    def close(self) -> None:
+        for plane in list(self._planes):
+            self.stop(plane)
+
+    def _command(self, name: str, *arguments: str) -> Sequence[str | os.PathLike[str]]:
+        return [sys.executable, "-m", "gateway.cli", name, "-c", self.config.path, *arguments]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listened on a moment ago."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def _says_ok(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False

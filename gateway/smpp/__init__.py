@@ -1,0 +1,14 @@
+"""The SMPP door: each bind of a client has a bind of its own at the SMSC, so ids and receipts pass untouched.
+
+    pdu       octets to fields: headers, walks, TLVs                         pure
+    statuses  what a client is answered                                      pure
+    frames    a stream of octets to PDUs                                     pure
+    session   the server's state table, bytes in, events and bytes out       pure
+    text      where a text stands in a submit_sm, and the notice in it       pure
+    parts     the long messages that clients send in parts of their own      pure
+    submit    one submit_sm: ask, put the notice in, send, answer
+    upstream  the bind at the SMSC: its sequence numbers, its loss and return
+    listener  sockets to sessions, sessions to submits
+
+An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.
+"""
