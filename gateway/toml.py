@@ -148,7 +148,7 @@ class Table:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """A suggestion for a mistyped word, or all of the few there are."""
-    words = sorted(known)
+    words = sorted(str(one) for one in known)
     if close := get_close_matches(word, words, n=1):
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(words)}" if 0 < len(words) <= 8 else ""

@@ -334,4 +334,3 @@ class Session:
         self.state = State.CLOSED
         self._handed_out = _NOTHING
         self._frames = Frames()
-

@@ -11,6 +11,7 @@ that speak of one message, every octet stays as it came (promise I6).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from filters import sms
@@ -45,8 +46,7 @@ SAR: Final = -1
 _SAR = (SAR_MSG_REF_NUM, SAR_TOTAL_SEGMENTS, SAR_SEGMENT_SEQNUM)
 _NOT_TEXT = {SOURCE_PORT, DESTINATION_PORT, USSD_SERVICE_OP, PAYLOAD_TYPE}
 _TO_A_READER = (0, 1, 2)  # dest_addr_subunit: unknown, display, device; the others are smart cards and what hangs on it
-_SHORT_MESSAGE_MAX = 254
-_PAYLOAD_MAX = 0xFFFF
+_GROWTH_MAX = 2 * sms.NOTICE_LENGTH_MAX + sms.SEGMENT_OCTETS  # octets that a notice can add to a message_payload
 
 
 class Text(NamedTuple):
@@ -69,7 +69,6 @@ class Unfit(NamedTuple):
 
 _NO_ALPHABET = Unfit("data_coding")
 _NO_HEADER = Unfit("user data header")
-_NO_SAR = Unfit("sar")
 
 
 def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
@@ -114,8 +113,119 @@ def _read_rare(pdu: bytes, at: SubmitSm, alphabet: Alphabet) -> Text | Unfit | i
             return _NO_HEADER
         body, shifts, concat = start + header.end, header.shifts, header.concat
         if concat is not None:
-            concat = concat._replace(total_at=start + concat.total_at) if _NAMED else _moved(concat, start)
-    if not by_tag.keys().isdisjoint(_SAR):
-        if concat is not None or (concat := _sar(pdu, by_tag)) is None:
-            return _NO_SAR
+            concat = replace(concat, total_at=start + concat.total_at)
+    if not by_tag.keys().isdisjoint(_SAR) and (concat is not None or (concat := _sar(pdu, by_tag)) is None):
+        return Unfit("sar")  # with a user data header beside them, or incomplete (§5.2.12)
+    if concat is not None and concat.total + sms.NOTICE_PARTS_MAX > sms.TOTAL_MAX:
+        return Unfit("too many parts")
+    if payload and len(pdu) + _GROWTH_MAX > limits.SMPP_PDU_OCTETS_MAX:
+        return Unfit("too long")
     return Text(alphabet, start, body, stop, payload, shifts, concat)
+
+
+def _sar(pdu: bytes, by_tag: dict[int, Tlv]) -> Concat | None:
+    """A part whose place stands in TLVs (§5.3.2.22–24): two octets, one, one."""
+    values = [pdu[by_tag[tag].start : by_tag[tag].stop] for tag in _SAR if tag in by_tag]
+    if [len(value) for value in values] != [2, 1, 1]:
+        return None
+    reference, total, index = (int.from_bytes(value, "big") for value in values)
+    if not 1 <= index <= total:
+        return None
+    return Concat(SAR, reference, total, index, by_tag[SAR_TOTAL_SEGMENTS].start)
+
+
+def declared_kind(pdu: bytes, at: SubmitSm) -> bytes | None:
+    """What a message says of itself; None also when its TLVs cannot be read, which `read` refuses."""
+    for one in walk_tlvs(pdu, at.tlvs) or ():
+        if one.tag == DECLARED_KIND:
+            return pdu[one.start : one.stop].rstrip(b"\0")
+    return None
+
+
+class Notice:
+    """What a brand must say, ready but for the link, in octets that are alike in every alphabet of septets or octets.
+
+    Raises ValueError when the brand's template is no good; a checked configuration has none such.
+    """
+
+    def __init__(self, brand: Brand) -> None:
+        self._head, _, self._tail = sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE).partition(b"{link}")
+        self._wide_head, self._wide_tail = Alphabet.UCS2.encode(self._head), Alphabet.UCS2.encode(self._tail)
+
+    def of(self, alphabet: Alphabet, link: bytes) -> bytes:
+        """The notice of one recipient, encoded."""
+        if alphabet is Alphabet.UCS2:
+            return self._wide_head + Alphabet.UCS2.encode(link) + self._wide_tail
+        return self._head + link + self._tail
+
+
+def bodies(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reference: int, reserve: int) -> list[bytes]:
+    """A whole message with its notice; `reference` is used if it becomes several segments.
+
+    A text in message_payload stays in one piece: there the SMSC cuts.
+    """
+    if text.payload:
+        value = pdu[text.start : text.stop] + notice
+        return [pdu[HEADER_OCTETS : text.start - 4] + tlv(MESSAGE_PAYLOAD, value) + pdu[text.stop :]]
+    size = text.stop - text.start + len(notice)
+    if not text.shifts and size + reserve * text.alphabet.width <= text.alphabet.single:
+        return [
+            b"%b%c%b%b%b" % (pdu[HEADER_OCTETS : at.text - 1], size, pdu[text.body : text.stop], notice, pdu[at.tlvs :])
+        ]
+    pieces = sms.segments(
+        text.alphabet, text.shifts, pdu[text.body : text.stop], notice, reference=reference, reserve=reserve
+    )
+    if len(pieces) == 1:
+        return [pdu[HEADER_OCTETS : at.text - 1] + _counted(pieces[0]) + pdu[at.tlvs :]]
+    first = _head(pdu, at, udhi=True, registered_delivery=pdu[at.text - 5])
+    others = _head(pdu, at, udhi=True, registered_delivery=0)
+    return [(first if piece is pieces[0] else others) + _counted(piece) + pdu[at.tlvs :] for piece in pieces]
+
+
+def part(pdu: bytes, concat: Concat, extra: int) -> bytes:
+    """A part of its sender's making, of a message that has `extra` parts more than it says."""
+    at = concat.total_at
+    return b"%b%c%b" % (pdu[HEADER_OCTETS:at], concat.total + extra, pdu[at + 1 :])
+
+
+def notice_parts(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reserve: int) -> list[bytes]:
+    """The parts that follow the sender's own and hold only the notice; `pdu` is any one of the sender's."""
+    concat = text.concat
+    assert concat is not None
+    kind = CONCAT_16 if concat.kind == SAR else concat.kind
+    pieces = sms.notice_pieces(text.alphabet, kind, notice, reserve=reserve)
+    total = concat.total + len(pieces)
+    tail = b"".join(
+        pdu[one.start - 4 : one.stop]
+        for one in walk_tlvs(pdu, at.tlvs) or ()
+        if one.tag != MESSAGE_PAYLOAD and one.tag not in _SAR
+    )
+    head = _head(pdu, at, udhi=concat.kind != SAR, registered_delivery=0)
+    made = []
+    for index, piece in enumerate(pieces, start=concat.total + 1):
+        if concat.kind == SAR:
+            place = tlv(SAR_MSG_REF_NUM, concat.reference.to_bytes(2, "big"))
+            place += tlv(SAR_TOTAL_SEGMENTS, bytes((total,))) + tlv(SAR_SEGMENT_SEQNUM, bytes((index,)))
+            made.append(head + _counted(piece) + tail + place)
+        else:
+            header = sms.concat_header(kind, concat.reference, total, index)
+            made.append(head + _counted(header + piece) + tail)
+    return made
+
+
+def _counted(short_message: bytes) -> bytes:
+    """sm_length and short_message."""
+    return bytes((len(short_message),)) + short_message
+
+
+def _head(pdu: bytes, at: SubmitSm, *, udhi: bool, registered_delivery: int) -> bytes:
+    """The fields up to sm_length of one of several segments.
+
+    replace_if_present_flag is cleared: each segment would replace the one before it.
+    """
+    head = bytearray(pdu[HEADER_OCTETS : at.text - 1])
+    esm_class = at.esm_class - HEADER_OCTETS
+    head[esm_class] = head[esm_class] | ESM_UDHI if udhi else head[esm_class] & ~ESM_UDHI
+    head[-4] = registered_delivery
+    head[-3] = 0
+    return bytes(head)

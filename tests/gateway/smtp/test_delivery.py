@@ -217,9 +217,12 @@ async def test_who_wants_no_notification_gets_none(tmp_path: Path, sender: bytes
 
 
 async def test_all_refused_is_refused(tmp_path: Path) -> None:
-    async with Hop(always={"DOT": b"554 5.7.9 spam\r\n"}) as hop, house(tmp_path, hop.port) as gate:
-        async with gate.client() as client:
-            assert (await client.send(TEXT, b"x@example.test", b"y@example.test"))[0] == 554
+    async with (
+        Hop(always={"DOT": b"554 5.7.9 spam\r\n"}) as hop,
+        house(tmp_path, hop.port) as gate,
+        gate.client() as client,
+    ):
+        assert (await client.send(TEXT, b"x@example.test", b"y@example.test"))[0] == 554
 
 
 async def test_many_recipients_go_a_few_at_a_time(tmp_path: Path) -> None:
@@ -239,13 +242,16 @@ async def test_time_is_bounded_for_the_whole_transaction(tmp_path: Path, monkeyp
     monkeypatch.setattr(limits, "SMTP_DELIVERY_S", 0.2)
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
     monkeypatch.setattr(limits, "SMTP_COPIES_AT_ONCE", 1)
-    async with Hop(script={"DOT": [b"250 ok\r\n", HANG]}) as hop, house(tmp_path, hop.port) as gate:
-        async with gate.client() as client:
-            recipients = [b"a@example.test", b"b@example.test", b"c@example.test"]
-            assert (await client.send(TEXT, *recipients))[0] == 451
-            assert names(hop) == [b"a"]
-            assert (await client.send(TEXT, *recipients))[0] == 250
-            assert names(hop) == [b"a", b"b", b"c"]
+    async with (
+        Hop(script={"DOT": [b"250 ok\r\n", HANG]}) as hop,
+        house(tmp_path, hop.port) as gate,
+        gate.client() as client,
+    ):
+        recipients = [b"a@example.test", b"b@example.test", b"c@example.test"]
+        assert (await client.send(TEXT, *recipients))[0] == 451
+        assert names(hop) == [b"a"]
+        assert (await client.send(TEXT, *recipients))[0] == 250
+        assert names(hop) == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])

@@ -26,11 +26,10 @@ async def test_a_client_outside_allow_is_refused_at_connect(tmp_path: Path) -> N
 
 async def test_i7_connections_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SMTP_SESSIONS_MAX", 1)
-    async with house(tmp_path, free_port()) as gate, gate.client():
-        async with gate.client(ehlo=False) as second:
-            code, text = await second.hear()
-            assert (code, text[:6]) == (421, b"4.3.2 ")
-            assert await second.closed()
+    async with house(tmp_path, free_port()) as gate, gate.client(), gate.client(ehlo=False) as second:
+        code, text = await second.hear()
+        assert (code, text[:6]) == (421, b"4.3.2 ")
+        assert await second.closed()
 
 
 @pytest.mark.parametrize(

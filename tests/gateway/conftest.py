@@ -1,0 +1,115 @@
+"""Indexes to ask, each written by the registry's own writer: the contract is proven from both sides."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from filters.key import Fingerprinter
+from filters.layout import INDEX_FILE, Family
+from filters.model import Brand, Channel, Kind, RecipientType, Stream
+from gateway.index import Believed, ConsentIndex, SqliteIndex
+from gateway.index_redis import RedisIndex
+from gateway.pipeline import Question
+from registry.index import Change, IndexWriter, Update
+from registry.index_redis import RedisIndexWriter
+from registry.index_sqlite import SqliteIndexWriter
+from tests.conftest import RedisServer
+
+KEY = bytes(range(32))
+FINGERPRINT = Fingerprinter(KEY)
+BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
+BIREYSEL = Stream("campaign", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay")
+TACIR = Stream("merchants", BRAND, Kind.COMMERCIAL, RecipientType.TACIR, "relay")
+INFORMATIONAL = Stream("receipts", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, "relay")
+OBSERVED = Stream("watched", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", observe=True)
+
+
+class Asking(Question):
+    """A question that remembers how often it was answered."""
+
+    def __init__(self, stream: Stream | None, recipient: bytes | None) -> None:
+        super().__init__(stream, Channel.EPOSTA, recipient)
+        self.answers: list[tuple[str, str, bytes]] = []
+        if recipient is not None and stream is not None:
+            self.fingerprint = FINGERPRINT(BRAND.code, Channel.EPOSTA, recipient)
+
+    def decided(self) -> None:
+        self.answers.append((self.outcome.value, self.reason.value, self.id))
+
+
+@dataclass
+class Written:
+    """An index, its writer, and the faults it can be put through."""
+
+    writer: IndexWriter
+    reader: Callable[..., ConsentIndex]
+    vanish: Callable[[], None]
+    come_back: Callable[[], None]
+    empty: Callable[[], None]
+    epochs: int = 0
+    readers: list[ConsentIndex] = field(default_factory=list)
+
+    def build(self, *recipients: bytes, family: Family = Family.BIREYSEL, expected: int = 1000) -> int:
+        """A new epoch with these members; returns its number."""
+        self.epochs = max(self.epochs, self.writer.last_epoch()) + 1
+        build = self.writer.build(self.epochs, expected)
+        build.add(family, sorted(FINGERPRINT(BRAND.code, Channel.EPOSTA, one) for one in recipients))
+        build.switch(lambda _: Update((), 0, beat=True))
+        return self.epochs
+
+    def change(self, recipient: bytes, *, member: bool, family: Family = Family.BIREYSEL) -> None:
+        one = Change(family, FINGERPRINT(BRAND.code, Channel.EPOSTA, recipient), member)
+        self.writer.update(lambda _: Update([one], None, beat=True))
+
+    def open(self, age_max_s: float = 900.0, key: bytes = KEY) -> ConsentIndex:
+        """A reader, inside a running loop."""
+        index = self.reader(Believed(Fingerprinter(key).check_value(), age_max_s))
+        self.readers.append(index)
+        return index
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]:
+    """The conformance suite runs over both forms of the index."""
+    check = FINGERPRINT.check_value()
+    if request.param == "sqlite":
+        yield _sqlite(tmp_path, check)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    writer = RedisIndexWriter(server.url, check)
+    yield Written(
+        writer,
+        lambda believed: RedisIndex(server.url, believed),
+        server.stop,
+        server.start,
+        lambda: writer.client.flushall(),
+    )
+    writer.close()
+
+
+def _sqlite(directory: Path, check: bytes) -> Written:
+    away = directory / "away"
+
+    def vanish() -> None:
+        away.mkdir()
+        for path in directory.glob(f"{INDEX_FILE}*"):
+            shutil.move(path, away / path.name)
+
+    def come_back() -> None:
+        for path in list(away.iterdir()):
+            shutil.move(path, directory / path.name)
+        away.rmdir()
+
+    def empty() -> None:
+        for path in directory.glob(f"{INDEX_FILE}*"):
+            path.unlink()
+        SqliteIndexWriter(directory / INDEX_FILE, check).state()
+
+    writer = SqliteIndexWriter(directory / INDEX_FILE, check)
+    writer.state()
+    return Written(writer, lambda believed: SqliteIndex(directory, believed), vanish, come_back, empty)

@@ -1,0 +1,190 @@
+"""One conformance suite for both forms of the index: what is listed is found, and what cannot be believed is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from filters.layout import Family
+from filters.model import Reason
+from gateway import limits
+from gateway.index import Answers, ConsentIndex
+from gateway.index_redis import RedisIndex
+from tests.conftest import RedisServer, eventually_async
+from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written
+
+
+async def ask(index: ConsentIndex, *questions: Asking) -> Answers:
+    """The one answer to a batch."""
+    answered: list[Answers] = []
+    index.ask(list(questions), lambda _, answers: answered.append(answers))
+    await eventually_async(lambda: bool(answered), what="an answer")
+    await asyncio.sleep(0)
+    assert len(answered) == 1
+    return answered[0]
+
+
+def citizen(name: bytes) -> Asking:
+    return Asking(BIREYSEL, name + b"@example.test")
+
+
+async def test_members_are_found_and_others_are_not(written: Written) -> None:
+    written.build(*(b"m%d@example.test" % number for number in range(500)))
+    index = written.open()
+    await index.start()
+    batch = [citizen(b"m%d" % number) for number in range(0, 1000, 7)]
+    assert await ask(index, *batch) == [number < 500 for number in range(0, 1000, 7)]
+    assert index.status.reason is None
+    await index.close()
+
+
+async def test_families_are_apart(written: Written) -> None:
+    written.build(b"both@example.test", family=Family.TACIR)
+    index = written.open()
+    await index.start()
+    merchant, person = Asking(TACIR, b"both@example.test"), Asking(BIREYSEL, b"both@example.test")
+    assert await ask(index, merchant, person) == [True, False]
+    await index.close()
+
+
+async def test_i5_a_withdrawal_is_seen_by_the_next_question(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a")) == [True]
+    written.change(b"a@example.test", member=False)
+    assert await ask(index, citizen(b"a")) == [False]
+    written.change(b"a@example.test", member=True)
+    assert await ask(index, citizen(b"a")) == [True]
+    await index.close()
+
+
+async def test_a_switch_of_epochs_is_followed_without_a_wrong_answer(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a"), citizen(b"b")) == [True, False]
+    written.build(b"a@example.test", b"b@example.test", expected=1_000_000)
+    assert await ask(index, citizen(b"a"), citizen(b"b")) == [True, True]
+    await index.close()
+
+
+@pytest.mark.parametrize("when", ["never built", "emptied", "other key"])
+async def test_i4_an_index_that_is_not_whole_says_nothing(written: Written, when: str) -> None:
+    if when != "never built":
+        written.build(b"a@example.test")
+    index = written.open(key=KEY[::-1] if when == "other key" else KEY)
+    await index.start()
+    if when == "emptied":
+        assert await ask(index, citizen(b"a")) == [True]
+        written.empty()
+    assert await ask(index, citizen(b"a")) == Reason.INDEX_STALE
+    await index.close()
+
+
+async def test_i4_an_older_epoch_than_seen_says_nothing(written: Written) -> None:
+    written.build(b"a@example.test")
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a")) == [True]
+    written.empty()
+    written.epochs = 0
+    assert written.build(b"a@example.test") == 1
+    assert await ask(index, citizen(b"a")) == Reason.INDEX_STALE
+    await index.close()
+
+
+async def test_i4_an_index_unheard_of_for_too_long_says_nothing(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open(age_max_s=-1)
+    await index.start()
+    assert await ask(index, citizen(b"a")) == Reason.INDEX_STALE
+    assert index.status.age_s >= 0
+    await index.close()
+
+
+async def test_i4_an_absent_index_is_down_and_comes_back_by_itself(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a")) == [True]
+    written.vanish()
+    assert await ask(index, citizen(b"a")) == Reason.INDEX_DOWN
+    written.come_back()
+    if isinstance(index, RedisIndex):
+        written.epochs = 10
+        written.build(b"a@example.test")  # Redis kept nothing
+
+    async def believed() -> bool:
+        return await ask(index, citizen(b"a")) == [True]
+
+    await eventually_async(believed, what="the index is back")
+    await index.close()
+
+
+async def test_absent_at_the_start_is_no_error(written: Written) -> None:
+    written.vanish()
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a")) == Reason.INDEX_DOWN
+    await index.close()
+
+
+# What only a server can do.
+
+
+async def test_a_batch_is_one_write_and_one_answer(redis_server: RedisServer, written: Written) -> None:
+    """Pipelined: a thousand questions are answered together although each is a command."""
+    written.build(*(b"m%d@example.test" % number for number in range(100)))
+    index = written.open()
+    await index.start()
+    seen: list[int] = []
+
+    def done(questions: Sequence[object], _: Answers) -> None:
+        seen.append(len(questions))
+
+    index.ask([citizen(b"m%d" % number) for number in range(limits.INDEX_BATCH_MAX)], done)
+    await eventually_async(lambda: sum(seen) == limits.INDEX_BATCH_MAX, what="answers")
+    assert len(seen) == 1
+    await index.close()
+
+
+async def test_i3_a_server_that_does_not_answer_is_hung_up_on(redis_server: RedisServer) -> None:
+    """Its late answers must never meet the next question: the connection is closed, not used again."""
+    from registry.index_redis import RedisIndexWriter
+    from tests.gateway.conftest import FINGERPRINT
+
+    writer = RedisIndexWriter(redis_server.url, FINGERPRINT.check_value())
+    house = Written(writer, lambda believed: RedisIndex(redis_server.url, believed), *([lambda: None] * 3))
+    house.build(b"a@example.test")
+    index = house.open()
+    await index.start()
+    redis_server.pause()
+    for _ in range(3):
+        assert await ask(index, citizen(b"b")) == Reason.INDEX_DOWN
+    redis_server.resume()
+
+    async def believed() -> bool:
+        return await ask(index, citizen(b"a"), citizen(b"b")) == [True, False]
+
+    await eventually_async(believed, what="the index is back")
+    for _ in range(50):
+        assert await ask(index, citizen(b"b")) == [False]
+        assert await ask(index, citizen(b"a")) == [True]
+    await index.close()
+    writer.close()
+
+
+async def test_more_batches_than_may_be_under_way_wait_their_turn(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    answered: list[Answers] = []
+    for number in range(5 * limits.INDEX_BATCHES_IN_FLIGHT_MAX):
+        index.ask([citizen(b"a" if number % 2 else b"b")], lambda _, answers: answered.append(answers))
+    await eventually_async(lambda: len(answered) == 5 * limits.INDEX_BATCHES_IN_FLIGHT_MAX, what="answers")
+    assert answered == [[bool(number % 2)] for number in range(5 * limits.INDEX_BATCHES_IN_FLIGHT_MAX)]
+    await index.close()

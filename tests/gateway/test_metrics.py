@@ -1,0 +1,64 @@
+"""The numbers: zero from the start, summed over workers, in a form that Prometheus' own parser reads."""
+
+from __future__ import annotations
+
+import json
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from filters.consent import outcome_of
+from filters.model import Reason
+from gateway.metrics import ERROR_KINDS, PROTOCOLS, SECONDS, Metrics, exposition
+
+
+def read(*workers: Metrics, expected: int = 2) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """(sample name, labels) -> value, after the way over JSON that a worker's answer takes."""
+    snapshots = [json.loads(json.dumps(worker.snapshot())) for worker in workers]
+    text = exposition(snapshots, expected=expected).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def test_every_label_begins_at_zero() -> None:
+    found = read(Metrics(["relay"]))
+    for protocol in PROTOCOLS:
+        assert found[key("izinli_sessions", protocol=protocol)] == 0
+        for reason in Reason:
+            labels = {"protocol": protocol, "outcome": outcome_of(reason).value, "reason": reason.value}
+            assert found[key("izinli_messages_total", **labels)] == 0
+        for kind in ERROR_KINDS[protocol]:
+            assert found[key("izinli_protocol_errors_total", protocol=protocol, kind=kind)] == 0
+    assert found[key("izinli_fail_open_total")] == 0
+    assert found[key("izinli_upstream_up", upstream="relay")] == 0
+
+
+def test_workers_are_summed_and_states_are_the_worst() -> None:
+    one, other = Metrics(["relay"]), Metrics(["relay"])
+    for worker, age_s in ((one, 2.0), (other, 5.0)):
+        worker.messages[("smtp", Reason.CONSENT)] += 3
+        worker.upstream_seconds("relay", 0.002)
+        worker.decision.observe(100.0, 2)
+        worker.index_age_s = age_s
+    one.index_up = one.upstream_up["relay"] = 1
+    found = read(one, other)
+    assert found[key("izinli_messages_total", protocol="smtp", outcome="pass", reason="consent")] == 6
+    assert found[key("izinli_upstream_seconds_bucket", upstream="relay", le="0.001")] == 0
+    assert found[key("izinli_upstream_seconds_bucket", upstream="relay", le="0.0025")] == 2
+    assert found[key("izinli_decision_seconds_bucket", le=str(SECONDS[-1]))] == 0
+    assert found[key("izinli_decision_seconds_count")] == 4
+    assert found[key("izinli_decision_seconds_sum")] == 400
+    assert found[key("izinli_index_age_seconds")] == 5
+    assert (found[key("izinli_index_up")], found[key("izinli_upstream_up", upstream="relay")]) == (0, 0)
+    assert (found[key("izinli_workers")], found[key("izinli_workers_up")]) == (2, 2)
+
+
+def test_a_silent_worker_is_missing() -> None:
+    found = read(Metrics())
+    assert (found[key("izinli_workers")], found[key("izinli_workers_up")]) == (2, 1)
