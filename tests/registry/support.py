@@ -1,0 +1,106 @@
+"""Invented people and short ways to say what happened to their consents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filters.model import Brand, Channel, RecipientType, Status
+from registry.index import FAMILY_OF, MEMBER_STATUS, IndexWriter
+from registry.ledger import Ledger
+from registry.rules import Move
+from registry.service import Settings
+
+KEY = b"fingerprint key of these tests, 3"[:32]
+LINK_KEY = b"link key of these tests, 32 bytes"[:32]
+BRAND = 100001
+BRANDS = {BRAND: Brand(BRAND, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", BRAND)}
+NOW = datetime(2026, 3, 4, 7, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Turkey
+HEADER = "recipient,type,status,source,recipientType,consentDate"
+
+
+def number(index: int) -> bytes:
+    """The mobile number of one of ten million invented people."""
+    return b"+90555%07d" % index
+
+
+def move(
+    index: int,
+    status: Status,
+    date: str = "2026-01-01 00:00:00",
+    *,
+    kind: RecipientType = RecipientType.BIREYSEL,
+    channel: Channel = Channel.MESAJ,
+    source: str = "HS_WEB",
+) -> Move:
+    return Move(BRAND, channel, number(index), kind, status, source, date)
+
+
+def onay(index: int, date: str = "2026-01-01 00:00:00", *, kind: RecipientType = RecipientType.BIREYSEL) -> Move:
+    return move(index, Status.ONAY, date, kind=kind)
+
+
+def ret(index: int, date: str = "2026-01-01 00:00:00", *, kind: RecipientType = RecipientType.BIREYSEL) -> Move:
+    return move(index, Status.RET, date, kind=kind)
+
+
+def fingerprint(ledger: Ledger, one: Move) -> bytes:
+    return ledger.fingerprint(one.brand, one.channel, one.recipient)
+
+
+def record(ledger: Ledger, *moves: Move, now: datetime = NOW) -> list[str]:
+    return ledger.record([(fingerprint(ledger, one), one) for one in moves], origin="import", now=now)
+
+
+def fold(ledger: Ledger, one: Move) -> Status | None:
+    """What stands recorded under the key of a move."""
+    found = ledger.fold(fingerprint(ledger, one)).get(one.recipient_type)
+    return None if found is None else found.status
+
+
+def is_member(writer: IndexWriter, ledger: Ledger, one: Move) -> bool:
+    return writer.contains(FAMILY_OF[one.recipient_type], [fingerprint(ledger, one)]) == [True]
+
+
+def may_be_sent(writer: IndexWriter, ledger: Ledger, one: Move) -> bool:
+    """What a gateway would make of the index's answer for a commercial message."""
+    return is_member(writer, ledger, one) is (one.recipient_type is RecipientType.BIREYSEL)
+
+
+def differences(writer: IndexWriter, ledger: Ledger) -> list[str]:
+    """Where the index is not the fold of the ledger; empty: it is."""
+    found = []
+    total = 0
+    for kind, status in MEMBER_STATUS.items():
+        family = FAMILY_OF[kind]
+        expected = [one for chunk in ledger.members(kind, status, 1000) for one in chunk]
+        missing = writer.contains(family, expected).count(False)
+        members = writer.members(family)
+        total += members
+        if missing or members != len(expected):
+            found.append(f"{kind}: {len(expected)} expected, {members} there, {missing} missing")
+    state = writer.state()
+    if state is None or state.count != total:
+        found.append(f"the index counts {state and state.count} and has {total}")
+    return found
+
+
+def settings(data_dir: Path, index: str = "sqlite", ledger: str = "sqlite", port: int = 0) -> Settings:
+    return Settings(
+        data_dir=data_dir,
+        ledger=ledger,
+        index=index,
+        host="127.0.0.1",
+        port=port,
+        public_url="https://ret.example.com.tr",
+        brands=BRANDS,
+        fingerprint_key=KEY,
+        link_keys={0: LINK_KEY},
+        link_key=0,
+    )
+
+
+def write_csv(path: Path, lines: Sequence[str], header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines, ""]), encoding="utf-8")
+    return path

@@ -1,0 +1,469 @@
+"""The publisher keeps the index equal to the fold, whatever happens to either, and a withdrawal wins."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from filters.model import RecipientType
+from registry import index_redis, publish
+from registry.index import Build, Family, IndexDown, IndexState, IndexWriter, Plan, Update
+from registry.index_redis import RedisIndexWriter
+from registry.ledger import Ledger
+from registry.publish import Publisher, PublisherLoop, open_index
+from tests.conftest import RedisServer, eventually
+from tests.registry.support import KEY, differences, fingerprint, is_member, may_be_sent, onay, record, ret
+
+TACIR = RecipientType.TACIR
+
+
+def withdraw(ledger: Ledger, publisher: Publisher, index: int, date: str = "2026-02-01 00:00:00") -> None:
+    record(ledger, ret(index, date), ret(index, date, kind=TACIR))
+    one = fingerprint(ledger, ret(index))
+    publisher.publish_now([(one, RecipientType.BIREYSEL), (one, TACIR)])
+
+
+def empty(writer: IndexWriter, data_dir: Path) -> None:
+    """What an operator's slip does: FLUSHALL, or the file deleted."""
+    if isinstance(writer, RedisIndexWriter):
+        writer.client.flushall()
+    for path in data_dir.glob("index.sqlite*"):
+        path.unlink()
+
+
+def test_ensure_builds_from_nothing_and_then_follows(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, onay(1), onay(2), ret(3), ret(4, kind=TACIR), onay(5, kind=TACIR))
+    state = publisher.ensure()
+    assert (state.epoch, state.count, state.cursor) == (1, 3, 5)
+    assert differences(writer, sqlite_ledger) == []
+    record(sqlite_ledger, ret(1, "2026-01-02 00:00:00"), onay(6), ret(5, "2026-01-02 00:00:00", kind=TACIR))
+    state = publisher.ensure()
+    assert (state.epoch, state.count, state.cursor) == (1, 4, 8)
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_a_tick_takes_bounded_steps_and_beats_once_level(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.ensure()
+    monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 10)
+    record(sqlite_ledger, *(onay(index) for index in range(35)))
+    updates: list[Update] = []
+    update = writer.update
+
+    def noting(plan: Plan) -> IndexState:
+        def wrapped(state: IndexState) -> Update:
+            updates.append(plan(state))
+            return updates[-1]
+
+        return update(wrapped)
+
+    monkeypatch.setattr(writer, "update", noting)
+    assert publisher.tick().cursor == 35
+    assert [(len(one.changes), one.beat) for one in updates] == [(10, False), (10, False), (10, False), (5, True)]
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_i4_an_emptied_index_is_built_again(
+    tmp_path: Path, sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, onay(1), ret(2, kind=TACIR))
+    publisher.ensure()
+    empty(writer, tmp_path / "data")
+    assert publisher.status().fault != ""
+    assert publisher.tick().epoch == 2
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_an_index_of_another_key_is_built_again(
+    tmp_path: Path, index_url: str, sqlite_ledger: Ledger, writer: IndexWriter
+) -> None:
+    record(sqlite_ledger, onay(1))
+    Publisher(sqlite_ledger, writer).ensure()
+    other_ledger = Ledger.open("sqlite", tmp_path / "data", b"x" * 32, refold=True)
+    other_writer = open_index(index_url, tmp_path / "data", other_ledger.fingerprint.check_value())
+    assert Publisher(other_ledger, other_writer).ensure().epoch == 2
+    assert differences(other_writer, other_ledger) == []
+    assert writer.state() is None
+    other_writer.close()
+    other_ledger.close()
+
+
+def test_a_build_that_was_begun_elsewhere_is_a_reason_at_the_start_only(
+    sqlite_ledger: Ledger, publisher: Publisher
+) -> None:
+    publisher.ensure()
+    sqlite_ledger.next_epoch(1)
+    assert publisher.tick().epoch == 1
+    assert publisher.ensure().epoch == 3
+
+
+def test_i5_an_index_that_is_ahead_of_an_older_ledger_is_built_again(
+    tmp_path: Path, sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    """A ledger that was restored from a backup: the index has a cursor into a future that did not happen."""
+    record(sqlite_ledger, ret(1, kind=TACIR))
+    publisher.ensure()
+    with (
+        closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite")) as source,
+        closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        source.backup(copy)
+    record(sqlite_ledger, onay(2), onay(1, "2026-01-02 00:00:00", kind=TACIR))
+    publisher.tick()
+    restored = Ledger.open(f"sqlite:///{tmp_path / 'copy'}", tmp_path, KEY)
+    assert Publisher(restored, writer).tick().epoch == 2
+    assert differences(writer, restored) == []
+    assert not may_be_sent(writer, restored, ret(1, kind=TACIR))
+    restored.close()
+
+
+def test_an_index_of_another_ledger_is_built_again(tmp_path: Path, sqlite_ledger: Ledger, writer: IndexWriter) -> None:
+    record(sqlite_ledger, onay(1))
+    for _ in range(3):
+        Publisher(sqlite_ledger, writer).rebuild()
+    other = Ledger.open("sqlite", tmp_path / "other", KEY)
+    record(other, onay(2), onay(3))
+    assert Publisher(other, writer).tick().epoch == 4
+    assert differences(writer, other) == []
+    other.close()
+
+
+@pytest.mark.interop
+def test_a_redis_index_that_has_outgrown_its_layout_is_built_again(
+    redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_redis, "CAPACITY_MIN", 128)
+    writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
+    publisher = Publisher(sqlite_ledger, writer)
+    first = publisher.ensure()
+    record(sqlite_ledger, *(onay(index) for index in range(first.capacity + 1)))
+    assert publisher.tick().count > first.capacity
+    second = publisher.tick()
+    assert second.epoch == 2
+    assert second.capacity >= 2 * first.capacity
+    assert differences(writer, sqlite_ledger) == []
+    writer.close()
+
+
+def test_i5_a_withdrawal_is_out_of_the_index_when_it_returns(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, onay(1), onay(2))
+    publisher.ensure()
+    withdraw(sqlite_ledger, publisher, 1)
+    assert not may_be_sent(writer, sqlite_ledger, onay(1))
+    assert not may_be_sent(writer, sqlite_ledger, onay(1, kind=TACIR))
+    assert may_be_sent(writer, sqlite_ledger, onay(2))
+    assert publisher.tick().cursor == 4
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_i5_a_withdrawal_is_not_acknowledged_into_an_index_that_is_not_there(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, onay(1))
+    with pytest.raises(IndexDown):
+        withdraw(sqlite_ledger, publisher, 1)
+    publisher.ensure()
+    withdraw(sqlite_ledger, publisher, 1)
+    assert differences(writer, sqlite_ledger) == []
+
+
+@pytest.mark.interop
+def test_i5_a_withdrawal_is_not_acknowledged_while_redis_is_down(
+    redis_server: RedisServer, sqlite_ledger: Ledger
+) -> None:
+    writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
+    publisher = Publisher(sqlite_ledger, writer)
+    record(sqlite_ledger, onay(1))
+    publisher.ensure()
+    redis_server.stop()
+    with pytest.raises(IndexDown):
+        withdraw(sqlite_ledger, publisher, 1)
+    redis_server.start()
+    with pytest.raises(IndexDown):  # it came back empty
+        withdraw(sqlite_ledger, publisher, 1)
+    publisher.tick()
+    withdraw(sqlite_ledger, publisher, 1)
+    assert not may_be_sent(writer, sqlite_ledger, onay(1))
+    writer.close()
+
+
+class Interrupted:
+    """A build during whose steps something else happens: `during(step)` is called after "add" and before "switch"."""
+
+    def __init__(self, build: Build, during: Callable[[str], None]) -> None:
+        self._build = build
+        self._during = during
+        self.apply = build.apply
+        self.abandon = build.abandon
+
+    def add(self, family: Family, fingerprints: Sequence[bytes]) -> None:
+        self._build.add(family, fingerprints)
+        self._during("add")
+
+    def switch(self, plan: Plan) -> IndexState:
+        self._during("switch")
+        return self._build.switch(plan)
+
+
+def interrupt(writer: IndexWriter, monkeypatch: pytest.MonkeyPatch, during: Callable[[str], None]) -> None:
+    build = writer.build
+    monkeypatch.setattr(writer, "build", lambda epoch, expected: Interrupted(build(epoch, expected), during))
+
+
+@pytest.mark.parametrize("moment", ["add", "switch"])
+def test_i5_a_withdrawal_during_a_build_is_in_both_epochs(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    record(sqlite_ledger, *(onay(index) for index in range(20)))
+    publisher.ensure()
+    monkeypatch.setattr(publish, "BUILD_CHUNK_MEMBERS", 7)
+    withdrawn: list[int] = []
+
+    def during(step: str) -> None:
+        if step == moment:
+            withdraw(sqlite_ledger, publisher, len(withdrawn))
+            withdrawn.append(len(withdrawn))
+            assert not any(may_be_sent(writer, sqlite_ledger, onay(index)) for index in withdrawn)
+
+    interrupt(writer, monkeypatch, during)
+    assert publisher.rebuild().epoch == 2
+    assert withdrawn
+    assert not any(may_be_sent(writer, sqlite_ledger, onay(index)) for index in withdrawn)
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_a_build_catches_up_with_more_than_one_step(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(sqlite_ledger, onay(0))
+    monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 10)
+    rounds: Iterator[list[int]] = iter([list(range(1, 30)), list(range(30, 60)), []])
+
+    def during(step: str) -> None:
+        if new := next(rounds, []):
+            record(sqlite_ledger, *(onay(index) for index in new))
+
+    interrupt(writer, monkeypatch, during)
+    assert publisher.rebuild().count == 60
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_a_build_gives_up_when_it_cannot_keep_pace(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(sqlite_ledger, onay(0))
+    publisher.ensure()
+    monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 2)
+    count = iter(range(1, 1000))
+
+    def during(step: str) -> None:
+        if step == "switch":
+            record(sqlite_ledger, onay(next(count)), onay(next(count)))
+
+    interrupt(writer, monkeypatch, during)
+    with pytest.raises(IndexDown, match="faster"):
+        publisher.rebuild()
+    state = writer.state()
+    assert state is not None
+    assert state.epoch == 1
+
+
+def test_a_long_build_keeps_the_epoch_level_that_is_being_read(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(sqlite_ledger, *(onay(index) for index in range(10)))
+    publisher.ensure()
+    record(sqlite_ledger, onay(10))
+    monkeypatch.setattr(publish, "BUILD_CHUNK_MEMBERS", 5)
+    monkeypatch.setattr(publish, "TICK_SECONDS", 0.0)
+    steps: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        state = writer.state()
+        assert state is not None
+        assert state.epoch == 1
+        steps.append((done, total))
+        if len(steps) > 1:
+            assert state.cursor == 11
+
+    assert publisher.rebuild(progress).epoch == 2
+    assert steps == [(5, 11), (10, 11), (11, 11)]
+
+
+def test_a_build_that_fails_leaves_the_index_as_it_was(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, onay(1))
+    publisher.ensure()
+
+    def progress(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publisher.rebuild(progress)
+    assert is_member(writer, sqlite_ledger, onay(1))
+    assert publisher.ensure().epoch == 3
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_i5_a_lost_answer_to_a_switch_does_not_empty_the_index(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a switch of which nobody knows whether it went through, the build must not be abandoned."""
+    record(sqlite_ledger, onay(1), ret(2, kind=TACIR))
+    build = writer.build
+
+    class Lost(Interrupted):
+        def switch(self, plan: Plan) -> IndexState:
+            super().switch(plan)
+            raise IndexDown("the answer was lost")
+
+    monkeypatch.setattr(writer, "build", lambda epoch, expected: Lost(build(epoch, expected), lambda _step: None))
+    with pytest.raises(IndexDown):
+        publisher.rebuild()
+    assert differences(writer, sqlite_ledger) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from registry import publish
+from registry.service import open_registry
+from tests.registry.support import settings
+publish.BUILD_CHUNK_MEMBERS = 10
+def progress(done, total):
+    print("building", flush=True)
+    time.sleep(3600)
+with open_registry(settings(Path(sys.argv[1]), sys.argv[2])) as registry:
+    registry.publisher.rebuild(progress)
+"""
+
+
+def test_a_publisher_that_is_killed_in_a_build_harms_nothing(
+    tmp_path: Path, index_url: str, sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    record(sqlite_ledger, *(onay(index) for index in range(50)), ret(1, "2026-01-02 00:00:00"))
+    publisher.ensure()
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), index_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "building\n"
+        process.kill()
+    assert differences(writer, sqlite_ledger) == []
+    withdraw(sqlite_ledger, publisher, 7)
+    assert publisher.ensure().epoch == 3
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_i5_no_publisher_puts_back_what_another_has_removed(
+    tmp_path: Path, index_url: str, sqlite_ledger: Ledger, open_writer: Callable[[], IndexWriter]
+) -> None:
+    """Two processes' publishers tick and build as fast as they can while consents come and go."""
+    writer = open_writer()
+    publisher = Publisher(sqlite_ledger, writer)
+    publisher.ensure()
+    stop = threading.Event()
+    faults: list[BaseException] = []
+
+    def other(*, building: bool) -> None:
+        mine = Ledger.open("sqlite", tmp_path / "data", KEY)
+        theirs = Publisher(mine, open_writer())
+        try:
+            while not stop.is_set():
+                theirs.rebuild() if building else theirs.tick()
+        except BaseException as error:  # noqa: BLE001  told by the test
+            faults.append(error)
+        finally:
+            mine.close()
+
+    threads = [threading.Thread(target=other, kwargs={"building": building}) for building in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_ in range(60):
+            record(sqlite_ledger, onay(round_ % 5, f"2026-01-01 {round_ // 60:02}:{round_ % 60:02}:00"))
+            publisher.tick()
+            withdraw(sqlite_ledger, publisher, round_ % 5, f"2026-01-01 {round_ // 60:02}:{round_ % 60:02}:30")
+            for _ in range(3):
+                assert not may_be_sent(writer, sqlite_ledger, onay(round_ % 5))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+    publisher.tick()
+    assert differences(writer, sqlite_ledger) == []
+
+
+@pytest.mark.parametrize(("events", "epoch"), [(9, 1), (30, 2)])
+def test_after_a_large_import_a_build_is_faster_than_the_tail(
+    sqlite_ledger: Ledger,
+    writer: IndexWriter,
+    publisher: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+    events: int,
+    epoch: int,
+) -> None:
+    monkeypatch.setattr(publish, "REBUILD_EVENTS_MIN", 10)
+    publisher.ensure()
+    record(sqlite_ledger, *(onay(index) for index in range(events)))
+    assert publisher.follow().epoch == epoch
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_the_status_of_an_index(sqlite_ledger: Ledger, publisher: Publisher) -> None:
+    record(sqlite_ledger, onay(1))
+    before = publisher.status()
+    assert (before.fault != "", before.heartbeat_age_s, before.head) == (True, None, 1)
+    publisher.ensure()
+    after = publisher.status()
+    assert (after.fault, after.epoch, after.count, after.cursor, after.published_epoch) == ("", 1, 1, 1, 1)
+    assert after.heartbeat_age_s is not None
+
+
+@pytest.mark.interop
+def test_the_loop_survives_an_index_that_goes_and_comes_back(
+    redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "TICK_SECONDS", 0.02)
+    writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
+    stop = threading.Event()
+    loop = PublisherLoop(Publisher(sqlite_ledger, writer), stop)
+    assert loop.fault
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        eventually(lambda: loop.fault == "", what="level")
+        redis_server.stop()
+        eventually(lambda: loop.fault.startswith("IndexDown"), what="a fault that is shown")
+        record(sqlite_ledger, onay(1))
+        redis_server.start()
+        eventually(lambda: loop.fault == "" and is_member(writer, sqlite_ledger, onay(1)), what="level again")
+        assert loop.level_age_s < 30
+        assert loop.moved_age_s < 30
+    finally:
+        stop.set()
+        thread.join()
+    assert differences(writer, sqlite_ledger) == []
+    writer.close()
+
+
+def test_the_loop_stops_within_a_build(sqlite_ledger: Ledger, publisher: Publisher) -> None:
+    record(sqlite_ledger, onay(1))
+    stop = threading.Event()
+    loop = PublisherLoop(publisher, stop)
+    stop.set()
+    with pytest.raises(IndexDown, match="stopping"):
+        publisher.rebuild(loop._moving)
