@@ -33,14 +33,16 @@ class DemoFault(Exception):
 
 
 class House:
-    """`directory` takes configuration, data and logs."""
+    """`directory` takes configuration, data and logs; `edits` are replacements in the sample configuration."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, edits: Sequence[tuple[str, str]] = ()) -> None:
         self.directory = directory
         self._planes: dict[str, subprocess.Popen[bytes]] = {}
         init(directory)
         file = directory / CONFIG_FILE
         text = file.read_text(encoding="utf-8")
+        for old, new in edits:
+            text = text.replace(old, new)
         for port, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
         file.write_text(text, encoding="utf-8")
@@ -66,26 +68,33 @@ class House:
             self._planes[plane] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def stop(self, plane: str) -> None:
+        """SIGTERM, and wait until it has drained."""
         process = self._planes.pop(plane, None)
         if process is not None:
             process.send_signal(signal.SIGTERM)
             process.wait()
 
+    def pid(self, plane: str) -> int:
+        """Of its supervisor."""
+        return self._planes[plane].pid
+
+    def url(self, plane: str) -> str:
+        """Where a plane says how it is."""
+        return f"http://{self.config.admin if plane == 'gateway' else self.config.registry.bind}"
+
     async def ready(self, plane: str) -> None:
         """Wait until a plane says that it is."""
-        address = self.config.admin if plane == "gateway" else self.config.registry.bind
         deadline = time.monotonic() + START_S
-        while not await asyncio.to_thread(_says_ok, f"http://{address}/readyz"):
+        while not await asyncio.to_thread(_says_ok, f"{self.url(plane)}/readyz"):
             process = self._planes[plane]
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoFault(f"the {plane} did not start:\n{(self.directory / f'{plane}.log').read_text()}")
             await asyncio.sleep(0.05)
 
-    def decision(self) -> dict[str, Any]:
-        """The journal's last line."""
+    def decisions(self) -> list[dict[str, Any]]:
+        """The journal, oldest first."""
         files = sorted((self.config.data_dir / "journal").glob("*.ndjson"))
-        found: dict[str, Any] = json.loads(files[-1].read_bytes().splitlines()[-1])
-        return found
+        return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
     @contextmanager
     def without_index(self) -> Iterator[None]:

@@ -162,7 +162,7 @@ class _Demo:
         return told
 
     def _note(self, protocol: str, sent: Mail | Sms, outcome: Outcome, answer: str, before: str, after: str) -> None:
-        decision = self._house.decision()
+        decision = self._house.decisions()[-1]
         row = Row(
             protocol,
             sent.stream,
