@@ -58,9 +58,9 @@ _NOTICES: Final = {
     ),
     503: (
         "Kaydedilemedi",
-        "Sistemimiz şu anda yanıt vermiyor. Hiçbir şey kaydedilmedi; lütfen birkaç dakika sonra yeniden deneyin.",
+        "Sistemimizde bir sorun var; talebiniz henüz geçerli değil. Lütfen birkaç dakika sonra yeniden deneyin.",
         "Not saved",
-        "Our system does not answer at the moment. Nothing was saved; please try again in a few minutes.",
+        "Something is wrong with our system; your request is not in effect yet. Please try again in a few minutes.",
     ),
 }
 
