@@ -6,11 +6,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:?usage: programs.sh test|bench} in
-    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks' ;;
+    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql' ;;
     bench) wanted='postfix:postfix smtp-source:postfix smtp-sink:postfix redis-server:redis-server haproxy:haproxy taskset:util-linux' ;;
     *)     echo "usage: programs.sh test|bench" >&2; exit 64 ;;
 esac
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin)  # Debian's initdb is in no PATH
 
 packages=
 for pair in $wanted; do
