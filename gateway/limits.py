@@ -69,7 +69,6 @@ SMPP_RECONNECT_S_MIN: Final = 0.5  # doubling, with jitter: an SMSC may refuse a
 SMPP_RECONNECT_S_MAX: Final = 30.0
 SMPP_UNBIND_S: Final = 5.0  # for the answer to our unbind, then the socket is closed
 SMPP_DELIVERIES_MAX: Final = 1000  # receipts and MO that a client has not answered; more is told to come back
-SMPP_OUTPUT_OCTETS_MAX: Final = 4 * MIB  # that a client does not read while it is asked to; above it the bind ends
 SMPP_SOURCES_MAX: Final = 1000  # source addresses whose stream a bind remembers
 SMPP_GROUPS_MAX: Final = 20_000  # long messages under way in one account, some 500 octets each
 SMPP_GROUP_S: Final = 60.0  # without a further part: the rest is judged anew

@@ -38,7 +38,7 @@ ERROR_KINDS: Final = {
     ),
     "smpp": (
         *("not_allowed", "too_many_sessions", "internal", "bad_length", "bad_command", "bad_state", "bad_password"),
-        *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout"),
+        *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
     ),
 }
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)

@@ -98,6 +98,7 @@ _HANDED_OUT: Final = {
 class Answer(NamedTuple):
     """The client's answer to a `request`; `body` follows the header. A silent client is ESME_RX_T_APPN."""
 
+    command: int  # the response's
     token: int
     status: int
     body: bytes
@@ -293,7 +294,12 @@ class Session:
         if asked.token is not None:
             self._forwarded -= 1
             nack = command == GENERIC_NACK
-            return Answer(asked.token, (status or ESME_RX_T_APPN) if nack else status, pdu[HEADER_OCTETS:])
+            return Answer(
+                asked.command | RESPONSE,
+                asked.token,
+                (status or ESME_RX_T_APPN) if nack else status,
+                pdu[HEADER_OCTETS:],
+            )
         if asked.command == UNBIND:
             self._shut()
         return None
@@ -308,7 +314,7 @@ class Session:
             del self._asked[sequence]
             if asked.token is not None:
                 self._forwarded -= 1
-                events += [Fault("timeout"), Answer(asked.token, ESME_RX_T_APPN, b"")]
+                events += [Fault("timeout"), Answer(asked.command | RESPONSE, asked.token, ESME_RX_T_APPN, b"")]
         return events
 
     def _say(self, command: int, status: int, sequence: int) -> None:

@@ -25,6 +25,7 @@ ESME_RBINDFAIL: Final = 0x0D
 ESME_RINVPASWD: Final = 0x0E
 ESME_RINVSYSID: Final = 0x0F
 ESME_RREPLACEFAIL: Final = 0x13
+ESME_RMSGQFUL: Final = 0x14
 ESME_RINVSERTYP: Final = 0x15
 ESME_RSUBMITFAIL: Final = 0x45
 ESME_RTHROTTLED: Final = 0x58
@@ -52,6 +53,9 @@ OF_REASON: Final[dict[Reason, int]] = {
     Reason.INTERNAL: ESME_RTHROTTLED,
 }
 """The answer to a submit_sm by the reason of its decision; total."""
+
+TEMPORARY: Final = frozenset({ESME_RSYSERR, ESME_RMSGQFUL, ESME_RTHROTTLED, ESME_RX_T_APPN})
+"""What an SMSC says when the same message may be taken later."""
 
 
 def of_bind(status: int) -> int:

@@ -109,7 +109,7 @@ def _read_rare(pdu: bytes, at: SubmitSm, alphabet: Alphabet) -> Text | Unfit | i
     body, shifts, concat = start, b"", None
     if pdu[at.esm_class] & ESM_UDHI:
         header = sms.read_header(pdu[start:stop])
-        if header is None:
+        if header is None or header.end == 1:
             return _NO_HEADER
         body, shifts, concat = start + header.end, header.shifts, header.concat
         if concat is not None:

@@ -1,0 +1,118 @@
+"""The long messages that clients send in parts of their own, and what was decided about each.
+
+The verdict is taken once, at the first part that comes, whichever it is; the others follow it. The notice travels as
+one more part (or more, if it is long), and the SMSC must have accepted it before the first of the sender's own parts
+goes on: so whatever is accepted can be complete, and nothing is acknowledged that lacks its notice. The total in each
+part is patched in place. No part waits for another, so a client with a window of one is served like any other.
+
+Parts may come in any order and over several binds of their account. What comes a second time is the same message as
+long as it is the same octets; other octets in a place that was taken are a new message under the same reference, with
+a verdict and a notice of their own. So is what comes after the message was complete, or much later.
+
+Deliberately simpler than re-cutting the last part: one segment more per long message, nothing to wait for. If parts of
+one message have different alphabets, the notice is in that of the part that came first; a handset decodes each part by
+itself.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from gateway import limits
+
+Key = tuple[int, int, int, str, bytes]
+"""Kind of reference, reference, total, stream, and both addresses as they stand in the PDU."""
+
+
+class Phase(Enum):
+    """How far a message is."""
+
+    JUDGING = "judging"  # the verdict, then the notice, is under way: parts wait
+    OPEN = "open"  # the SMSC has the notice: parts go on
+    BLOCKED = "blocked"  # parts are refused
+
+
+class Part(Protocol):
+    """Who waits."""
+
+    def go_on(self) -> None:
+        """The phase is no longer JUDGING."""
+
+
+class Group:
+    """One long message. `accepted` has the places whose part the SMSC took."""
+
+    __slots__ = ("accepted", "began", "extra", "key", "phase", "status", "taken", "touched", "waiting")
+
+    def __init__(self, key: Key, now: float) -> None:
+        self.key = key
+        self.phase = Phase.JUDGING
+        self.extra = 0  # parts that the notice fills
+        self.status = 0  # what the parts of a blocked one are told
+        self.accepted: set[int] = set()
+        self.taken: dict[int, int] = {}  # place -> hash of the octets seen there
+        self.waiting: list[Part] = []
+        self.began = self.touched = now
+
+    @property
+    def complete(self) -> bool:
+        return len(self.accepted) == self.key[2]
+
+    def settle(self, phase: Phase, *, extra: int = 0, status: int = 0) -> None:
+        """Let those go on who wait."""
+        self.phase, self.extra, self.status = phase, extra, status
+        waiting, self.waiting = self.waiting, []
+        for part in waiting:
+            part.go_on()
+
+
+class Groups:
+    """Those of one account, the one that heard of a part last at the end."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Group] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, key: Key, place: int, octets: bytes, now: float) -> Group | None:
+        """The message that this part belongs to; None: it begins a new one."""
+        group = self._known.get(key)
+        if group is None:
+            return None
+        known = group.taken.get(place)
+        again = known is not None
+        stale = now - group.touched > limits.SMPP_GROUP_S or now - group.began > limits.SMPP_GROUP_S_MAX
+        if stale or (again and (group.phase is Phase.BLOCKED or known != hash(octets))):
+            del self._known[key]
+            return None
+        self._touch(group, place, octets, now)
+        return group
+
+    def begin(self, key: Key, place: int, octets: bytes, now: float) -> Group | None:
+        """A new message; None: there is no room for it."""
+        if len(self._known) >= limits.SMPP_GROUPS_MAX:
+            return None
+        group = Group(key, now)
+        self._touch(group, place, octets, now)
+        return group
+
+    def drop(self, group: Group) -> None:
+        """`group` is complete, or failed: what comes under its key is a new message."""
+        if self._known.get(group.key) is group:
+            del self._known[group.key]
+
+    def expire(self, now: float) -> None:
+        """Forget what nobody has sent a part of for a while. Parts that wait keep their group themselves."""
+        while self._known:
+            oldest = next(iter(self._known.values()))
+            if now - oldest.touched <= limits.SMPP_GROUP_S:
+                return
+            del self._known[oldest.key]
+
+    def _touch(self, group: Group, place: int, octets: bytes, now: float) -> None:
+        group.touched = now
+        group.taken[place] = hash(octets)
+        self._known.pop(group.key, None)
+        self._known[group.key] = group
