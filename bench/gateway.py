@@ -153,9 +153,9 @@ def prove_sms_notice(directory: Path, program: Program, next_hop: int) -> None:
             try:
                 programs.smpp_load(program.port, system_id=SYSTEM_ID, password=PASSWORD, binds=1, window=1, count=1)
                 break
-            except RuntimeError:
+            except RuntimeError as why:
                 if time.monotonic() > deadline:
-                    raise
+                    raise RuntimeError(f"{why}\n{program.log_tail()}") from why
                 time.sleep(0.2)
     seen = dump.read_bytes()
     if f"{LINK_BASE}/r/".encode() not in seen:
