@@ -51,8 +51,8 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One step: the changes (no fingerprint twice in a family), the cursor after them (None: unchanged), and whether the
-    heartbeat is renewed."""
+    """One step: the changes (no fingerprint twice in a family), the cursor after them (None: unchanged), and whether
+    the heartbeat is renewed."""
 
     changes: Sequence[Change]
     cursor: int | None = None

@@ -108,13 +108,16 @@ def turkey_time(now: datetime) -> str:
     return now.astimezone(TURKEY).strftime(DATE_FORMAT)
 
 
+_Said = tuple[Channel, Status, str, RecipientType]
+
+
 class LineRules:
     """Callable: a `Line` -> the `Move` it records, or the code of the rule it breaks.
 
     `now` and `oldest` (the first day that is not too late, only for declarations, V7) are in Turkey time as text.
     """
 
-    __slots__ = ("_brand", "_days", "_declare", "_now", "_oldest")
+    __slots__ = ("_brand", "_days", "_declare", "_known", "_now", "_oldest")
 
     def __init__(self, brand: int, now: str, *, declare: bool = False, oldest: str = "") -> None:
         self._brand = brand
@@ -122,8 +125,28 @@ class LineRules:
         self._declare = declare
         self._oldest = oldest
         self._days: set[bytes] = set()  # days that exist; grows to one entry per calendar day since 2015 at most
+        self._known: dict[tuple[bytes, ...], _Said] = {}  # by the four columns with few values; at most 3 x 2 x 27 x 3
 
     def __call__(self, line: Line) -> Move | str:
+        recipient_column, channel_column, status_column, source_column, type_column, date_column = line
+        said = self._known.get((channel_column, status_column, source_column, type_column))
+        if said is None:
+            found = self._said(line)
+            if isinstance(found, str):
+                return found
+            said = found
+        channel, status, source, recipient_type = said
+        recipient = _recipient(channel, recipient_column)
+        if isinstance(recipient, str):
+            return recipient
+        if (date_column or source or recipient_type is RecipientType.BIREYSEL) and (
+            fault := self._date_fault(line, recipient_type, status)
+        ):
+            return fault
+        return Move(self._brand, channel, recipient, recipient_type, status, source, date_column.decode())
+
+    def _said(self, line: Line) -> _Said | str:
+        """What the columns with few values say together, or the code of the rule they break."""
         channel = _CHANNELS.get(line.type)
         if channel is None:
             return "H117" if line.type else "H111"
@@ -133,16 +156,11 @@ class LineRules:
         recipient_type = _TYPES.get(line.recipient_type)
         if recipient_type is None:
             return "H116"
-        recipient = _recipient(channel, line.recipient)
-        if isinstance(recipient, str):
-            return recipient
-        if line.source or line.consent_date or recipient_type is RecipientType.BIREYSEL:
-            if fault := self._source_fault(line.source, status, recipient_type):
-                return fault
-            if fault := self._date_fault(line, recipient_type, status):
-                return fault
-        source = _SOURCES.get(line.source, "")
-        return Move(self._brand, channel, recipient, recipient_type, status, source, line.consent_date.decode())
+        if fault := self._source_fault(line.source, status, recipient_type):
+            return fault
+        said = (channel, status, _SOURCES.get(line.source, ""), recipient_type)
+        self._known[line.type, line.status, line.source, line.recipient_type] = said
+        return said
 
     def _source_fault(self, source: bytes, status: Status, recipient_type: RecipientType) -> str | None:
         if not source:
