@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters import sms
 from filters.sms import ALPHABETS, CONCAT_8, CONCAT_16, Alphabet, Concat, read_header
 
+STEADY = settings(derandomize=True, deadline=None)
 NOTICE = b" Ornek Market Mersis 0123456789000015 RET https://ret.example.test/r/Ab3dEfGh1jKlMnOpQr"
 
 
@@ -114,6 +115,7 @@ def test_header_that_takes_no_notice(data: str) -> None:
     assert read_header(bytes.fromhex(data)) is None
 
 
+@STEADY
 @given(st.binary(max_size=160))
 def test_header_never_raises_and_points_at_its_total(data: bytes) -> None:
     header = read_header(data)
@@ -143,6 +145,7 @@ def test_a_shift_stays_in_every_segment() -> None:
     assert [len(piece) for piece in several] == [10 + 148, 10 + 9]
 
 
+@STEADY
 @given(
     ALPHABET_AND_TEXT,
     st.sampled_from([b"", b"\x24\x01\x01", b"\x25\x01\x01\x24\x01\x01"]),
@@ -172,6 +175,7 @@ def test_segments_join_to_the_text_and_the_notice(
     assert joined == text + notice
 
 
+@STEADY
 @given(ALPHABET_AND_TEXT, st.integers(20, 160), st.sampled_from([0, 5]))
 def test_no_cut_parts_a_character(pair: tuple[Alphabet, bytes], room: int, reserve: int) -> None:
     alphabet, text = pair

@@ -22,6 +22,7 @@ from tests.filters.mailtree import LINK, NOTICE, grown, render, tree
 
 COMMENT = re.compile(rb"<!--(?:>|->|.*?-->|.*\Z)", re.DOTALL)
 TURKISH = ("utf-8", "iso-8859-9", "windows-1254")
+STEADY = settings(derandomize=True, deadline=None)
 
 
 @dataclass
@@ -182,6 +183,7 @@ def visible(leaf: Leaf, text: bytes) -> bytes:
     return COMMENT.sub(b"", text) if leaf.kind == "text/html" else text
 
 
+@STEADY
 @given(built())
 def test_i6_only_the_shown_texts_grow_and_only_by_the_notice(example: tuple[bytes, Leaf | Multi]) -> None:
     received, entity = example
@@ -213,6 +215,7 @@ def test_i6_only_the_shown_texts_grow_and_only_by_the_notice(example: tuple[byte
             assert added.isascii()
 
 
+@STEADY
 @given(built())
 def test_i6_a_copy_has_the_lines_of_the_message_and_no_bad_ones(example: tuple[bytes, Leaf | Multi]) -> None:
     received, _ = example
@@ -223,6 +226,7 @@ def test_i6_a_copy_has_the_lines_of_the_message_and_no_bad_ones(example: tuple[b
         assert len(copy) - len(received) <= plan(received, NOTICE).growth_max(len(link)) + len(b"X-Trace: 1\r\n")
 
 
+@STEADY
 @given(leaves(), st.integers(1, LINK_MAX))
 def test_no_line_in_quoted_printable_gets_longer_than_76(leaf: Leaf, length: int) -> None:
     if leaf.encoding.lower() == "quoted-printable" and leaf.shown():
@@ -230,6 +234,7 @@ def test_no_line_in_quoted_printable_gets_longer_than_76(leaf: Leaf, length: int
         assert max(map(len, body.split(b"\r\n"))) <= 76
 
 
+@STEADY
 @given(built())
 def test_header_fields_keep_their_octets_and_order(example: tuple[bytes, Leaf | Multi]) -> None:
     received, _ = example
@@ -243,6 +248,7 @@ def test_header_fields_keep_their_octets_and_order(example: tuple[bytes, Leaf | 
     assert sum(each.lower().startswith(names[:2]) for each in kept) == 2
 
 
+@STEADY
 @given(st.binary(max_size=300))
 def test_octets_of_any_kind_are_planned_or_unfit(message: bytes) -> None:
     with suppress(Unfit):
@@ -277,6 +283,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return message
 
 
+@STEADY
 @given(damaged())
 def test_a_damaged_message_is_planned_or_unfit(message: bytes) -> None:
     try:
@@ -288,6 +295,7 @@ def test_a_damaged_message_is_planned_or_unfit(message: bytes) -> None:
         assert line_fault(copy, len(copy)) in (None, "nul")
 
 
+@STEADY
 @given(damaged(), st.sampled_from([b"", b"X-Trace: 1\r\n"]))
 def test_i6_an_informational_message_is_the_same_octets(message: bytes, trace: bytes) -> None:
     copy = b"".join(untouched(message, trace))
@@ -300,6 +308,7 @@ LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x", b"x.", b"\xc5\x
 )
 
 
+@STEADY
 @given(LINES, st.integers(1, 9))
 def test_a_stuffed_message_ends_where_it_should_and_comes_back_the_same(message: bytes, size: int) -> None:
     wire = stuff(message) + b".\r\nQUIT\r\n"
@@ -315,6 +324,7 @@ def test_a_stuffed_message_ends_where_it_should_and_comes_back_the_same(message:
     assert found == end
 
 
+@STEADY
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"x", b"\0"]), max_size=12).map(b"".join))
 def test_what_is_no_fault_has_no_lone_line_end(body: bytes) -> None:
     lone_lf = re.search(rb"(?<!\r)\n", body)
@@ -324,7 +334,7 @@ def test_what_is_no_fault_has_no_lone_line_end(body: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None)
+@settings(STEADY, max_examples=500)
 @given(damaged())
 def test_many_damaged_messages(message: bytes) -> None:
     test_a_damaged_message_is_planned_or_unfit.hypothesis.inner_test(message)  # type: ignore[attr-defined]
