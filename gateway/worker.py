@@ -25,6 +25,7 @@ from gateway.journal import Journal
 from gateway.keys import Keys
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.smpp.listener import SmppDoor
 from gateway.smtp.listener import SmtpDoor
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
@@ -145,8 +146,6 @@ class Worker:
         streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in kinds)
         if listener.protocol == "smtp":
             return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail)
-        from gateway.smpp.listener import SmppDoor
-
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
 
     def _tick(self) -> None:

@@ -19,17 +19,15 @@ from typing import NoReturn
 
 import pytest
 
+from gateway.demo.house import free_ports
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/lib/postfix/sbin"])
 
 
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def unavailable(what: str) -> NoReturn:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
@@ -25,6 +26,7 @@ from gateway.demo.messages import BRAND, CONSENTS
 from gateway.init import CONFIG_FILE, init
 
 START_S: Final = 30.0  # both planes are up in two; a busy machine may take longer
+_PORT_RANGE: Final = (15_000, 32_000)  # ephemeral ports begin at 32,768
 _PORTS: Final = (8080, 9090, 2525, 2775, 2526, 2776)  # of the sample
 
 
@@ -117,12 +119,16 @@ class House:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listened on a moment ago."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Ports of 127.0.0.1 that nobody listens on, below those the system gives to outgoing connections."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*_PORT_RANGE)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _says_ok(url: str) -> bool:

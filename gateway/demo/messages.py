@@ -35,7 +35,7 @@ HTML_TEXT = "Merhaba, yeni sezon ürünlerimiz geldi."
 HTML = "<html><body><h1>Yeni sezon</h1><p>Işıltılı güz koleksiyonu şimdi mağazalarda.</p></body></html>"
 ORDER_TEXT = "Siparişiniz kargoya verildi. Takip numaranız: 555000111."
 GSM_TEXT = "Ornek Market: bu hafta sonu tum kahvelerde %20 indirim! Bekleriz."
-UCS2_TEXT = "Örnek Market: şimdi çiçeği burnunda güz koleksiyonu mağazalarımızda, bekleriz!"
+UCS2_TEXT = "Çiçekli güz koleksiyonu şimdi mağazada!"
 OTP_TEXT = "Dogrulama kodunuz: 555123. Kimseyle paylasmayin."
 
 

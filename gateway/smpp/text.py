@@ -45,6 +45,7 @@ SAR: Final = -1
 
 _SAR = (SAR_MSG_REF_NUM, SAR_TOTAL_SEGMENTS, SAR_SEGMENT_SEQNUM)
 _NOT_TEXT = {SOURCE_PORT, DESTINATION_PORT, USSD_SERVICE_OP, PAYLOAD_TYPE}
+_ESC = 0x1B
 _TO_A_READER = (0, 1, 2)  # dest_addr_subunit: unknown, display, device; the others are smart cards and what hangs on it
 _GROWTH_MAX = 2 * sms.NOTICE_LENGTH_MAX + sms.SEGMENT_OCTETS  # octets that a notice can add to a message_payload
 
@@ -69,6 +70,7 @@ class Unfit(NamedTuple):
 
 _NO_ALPHABET = Unfit("data_coding")
 _NO_HEADER = Unfit("user data header")
+_AMID = Unfit("half a character")
 
 
 def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
@@ -84,6 +86,8 @@ def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
     if alphabet is None:
         return _NO_ALPHABET
     if tlvs == len(pdu) and not esm & ESM_UDHI:
+        if _ends_amid(alphabet, pdu, text, tlvs):
+            return _AMID
         return Text(alphabet, text, text, tlvs, False, b"", None)
     return _read_rare(pdu, at, alphabet)
 
@@ -116,11 +120,20 @@ def _read_rare(pdu: bytes, at: SubmitSm, alphabet: Alphabet) -> Text | Unfit | i
             concat = replace(concat, total_at=start + concat.total_at)
     if not by_tag.keys().isdisjoint(_SAR) and (concat is not None or (concat := _sar(pdu, by_tag)) is None):
         return Unfit("sar")  # with a user data header beside them, or incomplete (§5.2.12)
+    if _ends_amid(alphabet, pdu, body, stop):
+        return _AMID
     if concat is not None and concat.total + sms.NOTICE_PARTS_MAX > sms.TOTAL_MAX:
         return Unfit("too many parts")
     if payload and len(pdu) + _GROWTH_MAX > limits.SMPP_PDU_OCTETS_MAX:
         return Unfit("too long")
     return Text(alphabet, start, body, stop, payload, shifts, concat)
+
+
+def _ends_amid(alphabet: Alphabet, pdu: bytes, body: int, stop: int) -> bool:
+    """Half a character at the end would take its other half from the notice."""
+    if alphabet is Alphabet.SEPTET:
+        return stop > body and pdu[stop - 1] == _ESC
+    return (stop - body) % alphabet.width != 0
 
 
 def _sar(pdu: bytes, by_tag: dict[int, Tlv]) -> Concat | None:

@@ -270,7 +270,7 @@ class Transaction:
     def _render(self, recipient: Recipient, content: bytes) -> bytes:
         """The copy of one recipient. What we put in must not open a way to smuggle (promise I2)."""
         header = self.client.received_by(recipient.id) if self._door.trace_header else b""
-        if self._plan is None:
+        if self._plan is None or recipient.recipient is None:  # mode observe passes whom no link could name
             pieces = mail.untouched(content, header)
         else:
             pieces = self._plan.render(self._door.pipeline.link(recipient), header)

@@ -145,7 +145,7 @@ async def test_i6_informational_mail_is_the_same_octets_but_for_one_trace_field(
 
 async def test_who_is_not_expected_is_refused(tmp_path: Path) -> None:
     """A sender that matches no stream; a client outside `allow`."""
-    outside = ('allow = ["127.0.0.0/8"]           # who may', 'allow = ["127.0.0.2/32"]')
+    outside = ('allow = ["127.0.0.0/8"]           # who may', 'allow = ["127.0.0.2/32"]  # who may')
     async with chained(tmp_path / "stream") as chain:
         with smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=20) as client:
             client.ehlo()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def read(*pieces: bytes) -> tuple[list[Frame], bool]:
 def test_cutting_the_stream_elsewhere_changes_nothing(pdus: list[bytes], rest: bytes, cuts: list[int]) -> None:
     stream = b"".join(pdus) + rest
     places = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
-    pieces = [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(places)]
     assert read(*pieces) == read(stream) == read(*(stream[n : n + 1] for n in range(len(stream))))
 
 

@@ -1,0 +1,96 @@
+"""The command line as somebody types it: each in a process of its own, because that is how exit codes are made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BRAND = ("--brand", "100001")
+HEADER = "recipient,type,status,source,recipientType,consentDate\n"
+
+
+def izinli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    done = izinli("init", tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "home/izinli.toml"
+
+
+def test_init_says_what_it_wrote_and_refuses_to_do_it_twice(config: Path) -> None:
+    again = izinli("init", config.parent)
+    assert again.returncode == 73
+    assert "exists already" in again.stderr
+
+
+def test_check_config_reports_everything_and_exits_78(config: Path) -> None:
+    text = config.read_text().replace("workers = 1", "wrokers = 1").replace('upstream = "relay"', 'upstream = "realy"')
+    config.write_text(text)
+    done = izinli("check-config", "-c", config)
+    assert done.returncode == 78
+    assert "did you mean 'workers'?" in done.stderr
+    assert done.stderr.count("did you mean 'relay'?") == 2
+    assert str(config) in done.stderr
+
+
+@pytest.mark.parametrize("command", [["serve"], ["lookup", *BRAND, "--channel", "MESAJ", "05550000001"]])
+def test_a_faulty_configuration_stops_every_command(config: Path, command: list[str]) -> None:
+    config.write_text("nonsense = 1\n")
+    done = izinli(command[0], "-c", config, *command[1:])
+    assert done.returncode == 78
+    assert "nonsense" in done.stderr
+
+
+def test_import_and_lookup(config: Path, tmp_path: Path) -> None:
+    consents = tmp_path / "consents.csv"
+    good = "+905550000001,MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n"
+    consents.write_text(HEADER + good + "nobody,MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n")
+    first = izinli("import", "-c", config, *BRAND, "--json", consents)
+    assert first.returncode == 65, "a line was rejected"
+    told = json.loads(first.stdout)
+    assert (told["lines"], told["recorded"], told["rejected"]) == (2, 1, 1)
+    rejected = Path(told["reject_path"]).read_text()
+    assert '\n3,"H121",' in rejected
+    assert json.loads(izinli("import", "-c", config, *BRAND, "--json", consents).stdout)["unchanged"] == 1
+    asked = ["lookup", "-c", config, *BRAND, "--channel", "mesaj", "--json"]
+    found = json.loads(izinli(*asked, "0555 000 00 01").stdout)
+    assert (found["canonical"], found["outcome"], found["reason"]) == ("+905550000001", "pass", "consent")
+    assert json.loads(izinli(*asked, "05550000002").stdout)["reason"] == "no_consent"
+    assert json.loads(izinli(*asked, "١٢٣").stdout)["reason"] == "bad_address"
+    assert "equal" in izinli("index", "verify", "-c", config).stdout
+    assert izinli("index", "rebuild", "-c", config).returncode == 0
+    assert json.loads(izinli("index", "status", "-c", config, "--json").stdout)["count"] == 1
+
+
+def test_lookup_before_anything_was_imported_cannot_tell(config: Path) -> None:
+    done = izinli("lookup", "-c", config, *BRAND, "--channel", "EPOSTA", "a@example.com.tr")
+    assert "defer (index_down)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--brand", "7", "x.csv"], "known: 100001"),
+        ([*BRAND, "gone.csv"], "gone.csv"),
+    ],
+)
+def test_a_mistake_in_an_import_is_named(config: Path, arguments: list[str], told: str) -> None:
+    done = izinli("import", "-c", config, *arguments)
+    assert done.returncode in (69, 78)
+    assert told in done.stderr
+
+
+def test_a_file_without_the_columns_is_refused_as_a_whole(config: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("telefon,durum\n05550000001,ONAY\n")
+    done = izinli("import", "-c", config, *BRAND, wrong)
+    assert done.returncode == 65
+    assert "telefon" in done.stderr or "recipient" in done.stderr
