@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from filters.dots import END_LENGTH, find_end, line_fault, stuff, unstuff
 
-STEADY = settings(derandomize=True, deadline=None, max_examples=300)
+STEADY = settings(derandomize=True, deadline=None, max_examples=150)
 PIECES = [
     b"",
     b".",

@@ -334,7 +334,7 @@ def test_what_is_no_fault_has_no_lone_line_end(body: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(STEADY, max_examples=500)
+@settings(STEADY, max_examples=400)
 @given(damaged())
 def test_many_damaged_messages(message: bytes) -> None:
     test_a_damaged_message_is_planned_or_unfit.hypothesis.inner_test(message)  # type: ignore[attr-defined]
