@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import smpplib.client
 import smpplib.smpp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,11 @@ def test_a_submit_sm_as_another_reads_it(
         SUBMIT, 1, submit_body(text, source=source, dest=dest, schedule=schedule, service_type=service_type, coding=8)
     )
     at = walk_submit_sm(whole)
-    other = smpplib.smpp.parse_pdu(whole, client=None, allow_unknown_opt_params=True)
+    other = smpplib.smpp.parse_pdu(
+        whole,
+        client=smpplib.client.Client("127.0.0.1", 0, allow_unknown_opt_params=True),
+        allow_unknown_opt_params=True,
+    )
     assert isinstance(at, SubmitSm)
     assert (whole[at.source : at.dest - 3], whole[at.dest : at.esm_class - 1]) == (
         other.source_addr,
