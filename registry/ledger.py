@@ -238,7 +238,7 @@ class Append:
     def _upsert(self, winners: Winners) -> None:
         """Sorted by fingerprint: each page of the primary key is visited once."""
         if winners:
-            self._bulk.upsert(self._connection, consent, [(*key, *winners[key]) for key in sorted(winners)])
+            self._bulk.upsert(self._connection, consent, sorted((*key, *what) for key, what in winners.items()))
 
     def next_epoch(self, seen: int) -> int:
         highest = self._connection.execute(select(publication.c.published_epoch)).scalar_one()
