@@ -107,11 +107,6 @@ class Table:
         if row := self.row(key):
             self.verdicts.append(Verdict(text, 1 / row.cpu_s, limit, at_least=True))
 
-    def judge_rate(self, key: str, limit: float, text: str) -> None:
-        """Add the verdict on messages per second of a row."""
-        if row := self.row(key):
-            self.verdicts.append(Verdict(text, row.rate, limit, at_least=True))
-
 
 def interleave(targets: Sequence[Target], plan: Plan, *, first_guess: int) -> list[Row]:
     """Warm up and size each target's runs to the plan, then go round all of them, starting elsewhere each time."""
