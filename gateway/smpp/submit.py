@@ -11,7 +11,8 @@ Several segments are one message, and its client gets one answer when all of the
 the first segment only if all were accepted (promise I2). Otherwise the message is refused, with a temporary status if
 any was; then those segments that were accepted never make a message on the handset, and the client's next attempt sends
 all of it under a new reference. A receipt is asked for on the first segment alone: it carries the id that the client
-was told, so the client gets it once.
+was told, so the client gets it once. That segment is sent last: then its receipt does not overtake the answer, and says
+most about the whole.
 
 Nothing is sent for a client that is gone: it has no answer and will come again.
 """
@@ -307,7 +308,7 @@ _GO, _FAIL = methodcaller("go"), methodcaller("fail")
 def send_all(smsc: Smsc, bodies: list[bytes], done: Callable[[int, bytes], None]) -> None:
     """Send several segments; `done` gets one answer for all."""
     several = _Several(len(bodies), done)
-    for body in bodies:
+    for body in reversed(bodies):
         smsc.send(SUBMIT_SM, body, _Segment(several, first=body is bodies[0]))
 
 
