@@ -76,6 +76,7 @@ SMPP_GROUP_S_MAX: Final = 300.0  # from the first part: a verdict does not live 
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
 # Processes.
+GC_OBJECTS: Final = 20_000  # new objects before a look for cycles: some 5 MB
 DRAIN_S: Final = 100.0  # messages under way may take SMTP_DELIVERY_S
 RESTART_S_MIN: Final = 0.2  # between a worker's death and its successor, doubling
 RESTART_S_MAX: Final = 10.0

@@ -6,6 +6,7 @@ Everything a worker has it has alone. It shares with its siblings only the liste
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -68,6 +69,11 @@ async def _main(
         loop.add_signal_handler(name, stop.set)
     worker = Worker(config, keys, number)
     await worker.start(sockets)
+    # Modules and configuration stay for ever: the collector need not walk through them. What messages leave behind is
+    # mostly freed without it; looking less often saves a tenth of the CPU per message.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(limits.GC_OBJECTS, 20, 20)
     status.setblocking(False)
     loop.add_reader(status.fileno(), worker.answer_status, status)
     log.logger.info("worker ready", index=str(worker.index.status.reason or "believed"))
