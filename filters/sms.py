@@ -15,6 +15,7 @@ from enum import Enum
 
 SEGMENT_OCTETS = 140  # TP-User-Data of one short message (TS 23.040 §9.2.3.16)
 NOTICE_PARTS_MAX = 3  # a notice fills at most this many segments, in the widest alphabet
+RESERVE_MAX = 20  # characters that an operator may append; the code of BTK decision 2016/DK-YED/211 has 5
 CONCAT_8 = 0x00  # TS 23.040 §9.2.3.24.1
 CONCAT_16 = 0x08  # TS 23.040 §9.2.3.24.8
 SINGLE_SHIFT = 0x24  # TS 23.040 §9.2.3.24.15
@@ -48,8 +49,8 @@ class Alphabet(Enum):
         return notice.decode("ascii").encode("utf-16-be") if self is Alphabet.UCS2 else notice
 
 
-# The longest notice, in characters, that never needs more than NOTICE_PARTS_MAX segments (5 go to an operator's code).
-NOTICE_LENGTH_MAX = NOTICE_PARTS_MAX * (Alphabet.UCS2.room(7) // 2) - 5
+# The longest notice, in characters, that never needs more than NOTICE_PARTS_MAX segments, whatever is kept free.
+NOTICE_LENGTH_MAX = NOTICE_PARTS_MAX * (Alphabet.UCS2.room(7) // 2) - RESERVE_MAX
 
 
 def _alphabet(coding: int) -> Alphabet | None:

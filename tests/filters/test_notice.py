@@ -23,7 +23,7 @@ from filters.notice import (
     sms_prefix,
     sms_text,
 )
-from filters.sms import ALPHABETS, NOTICE_LENGTH_MAX, NOTICE_PARTS_MAX, Alphabet, notice_pieces
+from filters.sms import ALPHABETS, NOTICE_LENGTH_MAX, NOTICE_PARTS_MAX, RESERVE_MAX, Alphabet, notice_pieces
 
 BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
 URL = b"https://ret.example.test/r/Ab3dEfGh1jKlMnOpQr"
@@ -252,7 +252,10 @@ class TestSms:
         for alphabet in set(ALPHABETS) - {None}:
             assert isinstance(alphabet, Alphabet)
             for kind in (0x00, 0x08):
-                assert len(notice_pieces(alphabet, kind, alphabet.encode(notice), reserve=5)) <= NOTICE_PARTS_MAX
+                for reserve in range(RESERVE_MAX + 1):
+                    assert (
+                        len(notice_pieces(alphabet, kind, alphabet.encode(notice), reserve=reserve)) <= NOTICE_PARTS_MAX
+                    )
         over = replace(BRAND, name="M" * (room + 1))
         complaint = f"can have {NOTICE_LENGTH_MAX + 1} characters with its link; {NOTICE_LENGTH_MAX} are the limit"
         with pytest.raises(ValueError, match=complaint):
