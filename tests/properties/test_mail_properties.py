@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.dots import find_end, line_fault, stuff, unstuff
+from filters.dots import LINE_MAX, find_end, line_fault, stuff, unstuff
 from filters.mail import LINK_MAX, PLACEHOLDER, Unfit, plan, untouched
 from tests.filters.mailtree import LINK, NOTICE, grown, render, tree
 
@@ -183,10 +183,30 @@ def visible(leaf: Leaf, text: bytes) -> bytes:
     return COMMENT.sub(b"", text) if leaf.kind == "text/html" else text
 
 
+def crowded(leaf: Leaf) -> bool:
+    """Whether a line that stays as it is has no room for the longest links in the places its author marked."""
+    if leaf.encoding not in ("7bit", "8bit") or PLACEHOLDER not in visible(leaf, leaf.text):
+        return False
+    grown_by = LINK_MAX - len(PLACEHOLDER)
+    lines = [line for line in leaf.text.split(b"\r\n") if PLACEHOLDER in line]
+    return any(len(line) + line.count(PLACEHOLDER) * grown_by > LINE_MAX for line in lines)
+
+
+def fits(received: bytes, entity: Leaf | Multi) -> bool:
+    """False: the message is refused, as it must be if and only if a shown text is crowded."""
+    if not any(map(crowded, entity.shown())):
+        return True
+    with pytest.raises(Unfit, match="too long for a link"):
+        plan(received, NOTICE)
+    return False
+
+
 @STEADY
 @given(built())
 def test_i6_only_the_shown_texts_grow_and_only_by_the_notice(example: tuple[bytes, Leaf | Multi]) -> None:
     received, entity = example
+    if not fits(received, entity):
+        return
     shown = entity.shown()
     copy = render(received)  # proves that taking the edits back gives the message
     if not shown:
@@ -218,7 +238,9 @@ def test_i6_only_the_shown_texts_grow_and_only_by_the_notice(example: tuple[byte
 @STEADY
 @given(built())
 def test_i6_a_copy_has_the_lines_of_the_message_and_no_bad_ones(example: tuple[bytes, Leaf | Multi]) -> None:
-    received, _ = example
+    received, entity = example
+    if not fits(received, entity):
+        return
     for link in (LINK, b"=" * LINK_MAX):
         copy = b"".join(plan(received, NOTICE).render(link, b"X-Trace: 1\r\n"))
         assert line_fault(copy, max(998, *map(len, received.split(b"\r\n")))) is None
@@ -237,7 +259,9 @@ def test_no_line_in_quoted_printable_gets_longer_than_76(leaf: Leaf, length: int
 @STEADY
 @given(built())
 def test_header_fields_keep_their_octets_and_order(example: tuple[bytes, Leaf | Multi]) -> None:
-    received, _ = example
+    received, entity = example
+    if not fits(received, entity):
+        return
     names = (b"list-unsubscribe:", b"list-unsubscribe-post:", b"content-", b"mime-version")
     section = received.partition(b"\r\n\r\n")[0]
     fields = [each for each in re.split(rb"\r\n(?![ \t])", section) if not each.lower().startswith(names)]
@@ -331,6 +355,13 @@ def test_what_is_no_fault_has_no_lone_line_end(body: bytes) -> None:
     lone_cr = re.search(rb"\r(?!\n)", body)
     expected = "bare_lf" if lone_lf else "bare_cr" if lone_cr else "nul" if b"\0" in body else None
     assert line_fault(body) == expected
+
+
+def test_a_line_with_two_links_and_no_room_is_refused() -> None:
+    line = b"x" * (LINE_MAX - 2 * LINK_MAX)
+    for more in (b"", b"x"):
+        leaf = Leaf("text/plain", "utf-8", "7bit", text := line + more + PLACEHOLDER * 2, text)
+        assert fits(leaf.octets(), leaf) == (not more)
 
 
 @pytest.mark.slow
