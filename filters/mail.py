@@ -44,15 +44,19 @@ class MailPlan:
     _extra: int  # index of the piece that takes the extra header fields
     _holes: tuple[tuple[int, Fill | None], ...]
     _received: int  # octets of the message as it came
+    _link_length: int  # the longest link there is room for
 
     def render(self, link: bytes, extra_headers: bytes = b"") -> list[bytes]:
         """One recipient's copy, in pieces; not dot-stuffed.
 
-        `link` is an absolute URL of at most LINK_MAX octets that needs no escaping in HTML (no `&`, quotes, blanks);
-        ValueError otherwise, for we made it. `extra_headers` are complete fields with CRLF at the end; they come first.
+        `link` is an absolute URL, no longer than `plan` was told, that needs no escaping in HTML (no `&`, quotes,
+        blanks); ValueError otherwise, for we made it. `extra_headers` are complete fields with CRLF at the end; they
+        come first.
         """
         if not _LINK_FORM.fullmatch(link):
             raise ValueError("a reject link is an ASCII URL without quotes and ampersands")
+        if len(link) > self._link_length:
+            raise ValueError(f"a reject link of {len(link)} octets in a plan for {self._link_length}")
         return self._filled(link, extra_headers)
 
     def growth_max(self, link_length: int) -> int:
@@ -68,19 +72,23 @@ class MailPlan:
         return pieces
 
 
-def plan(message: bytes, notice: Notice) -> MailPlan:
-    """Where notice and links go in `message` (lines end in CRLF, dots are not stuffed). Raises nothing but Unfit."""
-    return _assemble(message, declare(message, notice))
+def plan(message: bytes, notice: Notice, *, link_length: int = LINK_MAX) -> MailPlan:
+    """Where notice and links go in `message` (lines end in CRLF, dots are not stuffed). Raises nothing but Unfit.
+
+    `link_length`: octets of the longest link to come. An author may have put several into one line, which has room for
+    usual ones but not for those of the longest addresses.
+    """
+    return _assemble(message, declare(message, notice, link_length=link_length), link_length)
 
 
-def declare(message: bytes, notice: Notice) -> list[Edit]:
+def declare(message: bytes, notice: Notice, *, link_length: int = LINK_MAX) -> list[Edit]:
     """The edits in the order of the message, disjoint; the first is the one on top. Raises Unfit."""
     top = top_entity(message)
     found = places(message, top)
     if found:
         edits = _unsubscribe(message, top, b"")
         for part in found:
-            edits += insert(message, part, notice)
+            edits += insert(message, part, notice, link_length)
     else:
         boundary = _boundary(message)
         edits = _unsubscribe(message, top, _outer_fields(top, boundary))
@@ -100,7 +108,7 @@ def untouched(message: bytes, extra_headers: bytes) -> list[bytes]:
     return [extra_headers, missing, message] if missing else [extra_headers, message]
 
 
-def _assemble(message: bytes, edits: list[Edit]) -> MailPlan:
+def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
     """The message cut at the edits; the extra fields of a copy come right before the first."""
     pieces: list[bytes] = []
     holes: list[tuple[int, Fill | None]] = []
@@ -120,7 +128,7 @@ def _assemble(message: bytes, edits: list[Edit]) -> MailPlan:
         position = edit.end
     if position < len(message):
         pieces.append(message[position:])
-    return MailPlan(tuple(pieces), extra, tuple(holes), len(message))
+    return MailPlan(tuple(pieces), extra, tuple(holes), len(message), link_length)
 
 
 def _unsubscribe(message: bytes, top: Entity, more: bytes) -> list[Edit]:

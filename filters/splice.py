@@ -43,8 +43,8 @@ class Edit(NamedTuple):
     fill: Fill | None = None
 
 
-def insert(message: bytes, part: Entity, notice: Notice) -> list[Edit]:
-    """The edits that put the notice, or just the link, into `part`. Raises Unfit."""
+def insert(message: bytes, part: Entity, notice: Notice, link_length: int = LINK_MAX) -> list[Edit]:
+    """The edits that put the notice, or just the link (at most `link_length` octets), into `part`. Raises Unfit."""
     codec = letters.codec(part.parameters.get(b"charset", b"").strip().lower())
     if codec is None:
         raise Unfit("a text part is in a charset that does not contain ASCII")
@@ -53,7 +53,7 @@ def insert(message: bytes, part: Entity, notice: Notice) -> list[Edit]:
         raise Unfit("a text part has an unknown transfer encoding")
     if part.encoding == b"7bit":
         codec = "ascii"
-    return splice(message, part, _Block(notice, part, codec))
+    return splice(message, part, _Block(notice, part, codec, link_length))
 
 
 class _Block(NamedTuple):
@@ -62,6 +62,7 @@ class _Block(NamedTuple):
     notice: Notice
     part: Entity
     codec: letters.Codec
+    link_length: int
 
     @property
     def markup(self) -> bool:
@@ -110,7 +111,7 @@ def _identity(message: bytes, part: Entity, block: _Block) -> list[Edit]:
             start, stop = text.rfind(b"\n", 0, at) + 1, text.find(CRLF, at)
             stop = len(text) if stop < 0 else stop
             links = text.count(PLACEHOLDER, start, stop)
-            if stop - start + links * (LINK_MAX - len(PLACEHOLDER)) > LINE_MAX:
+            if stop - start + links * (block.link_length - len(PLACEHOLDER)) > LINE_MAX:
                 raise Unfit("a line with a placeholder is too long for a link")
         return [Edit(part.body + at, part.body + at + len(PLACEHOLDER), (b"", b"")) for at in found]
     at = block.point(text).at

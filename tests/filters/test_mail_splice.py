@@ -323,3 +323,20 @@ class TestPlaceholder:
             plan(fits.replace(b"yy\r\n", b"yyy\r\n"), NOTICE)
         with pytest.raises(Unfit, match="too long"):
             plan(plain(b"x" * (room // 2) + PLACEHOLDER * 3), NOTICE)
+
+    def test_two_languages_in_a_line_of_html_fit_the_links_there_are(self) -> None:
+        """Refused for ever because the longest address of the world would not fit, though it is no recipient."""
+        cell = (
+            '<td style="font:12px/1.5 sans-serif;color:#555;padding:8px 0 0"><a href="{0}">Ticari ileti istemiyorum</a> '
+            '<a href="{0}">Unsubscribe</a></td>'
+        )
+        received = single(cell.format(PLACEHOLDER.decode()).encode(), "Content-Type: text/html; charset=utf-8")
+        with pytest.raises(Unfit, match="too long"):
+            plan(received, NOTICE)
+        made = plan(received, NOTICE, link_length=400)
+        link = b"h" * 400
+        copy = b"".join(made.render(link))
+        assert copy.endswith(cell.format(link.decode()).encode())
+        assert longest_line(copy) <= 998
+        with pytest.raises(ValueError, match="401 octets in a plan for 400"):
+            made.render(link + b"h")
