@@ -327,7 +327,7 @@ class TestPlaceholder:
     def test_two_languages_in_a_line_of_html_fit_the_links_there_are(self) -> None:
         """Refused for ever because the longest address of the world would not fit, though it is no recipient."""
         cell = (
-            '<td style="font:12px/1.5 sans-serif;color:#555;padding:8px 0 0"><a href="{0}">Ticari ileti istemiyorum</a> '
+            '<td style="font:12px/1.5 sans-serif;color:#555;padding:8px 0 0"><a href="{0}">Ticari ileti istemem</a> '
             '<a href="{0}">Unsubscribe</a></td>'
         )
         received = single(cell.format(PLACEHOLDER.decode()).encode(), "Content-Type: text/html; charset=utf-8")
