@@ -20,7 +20,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from filters.model import RecipientType
+from filters.model import RecipientType, Status
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "index.sqlite"
@@ -37,4 +37,10 @@ class Family(IntEnum):
 
 
 FAMILY_OF: Final = {RecipientType.BIREYSEL: Family.BIREYSEL, RecipientType.TACIR: Family.TACIR}
-FAMILY_LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
+MEMBER_STATUS: Final = {RecipientType.BIREYSEL: Status.ONAY, RecipientType.TACIR: Status.RET}
+_LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
+
+
+def bucket_prefix(epoch: int, family: Family) -> str:
+    """The key of a bucket in Redis, but for its number."""
+    return f"izinli:{epoch}:{_LETTER[family]}:"

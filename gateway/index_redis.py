@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 
 from filters.key import split
-from filters.layout import FAMILY_LETTER, FAMILY_OF, INDEX_FIELDS, INDEX_KEY
+from filters.layout import FAMILY_OF, INDEX_FIELDS, INDEX_KEY, bucket_prefix
 from filters.model import Reason, RecipientType
 from gateway import limits
 from gateway.index import UNKNOWN, Answers, Asked, Believed, Done, Status
@@ -180,9 +180,7 @@ class RedisIndex:
     def _learn(self, epoch: int, bits: int) -> None:
         self._epoch = epoch
         self._shift = 32 - bits
-        self._prefixes = {
-            kind: b"izinli:%d:%b:" % (epoch, FAMILY_LETTER[family].encode()) for kind, family in FAMILY_OF.items()
-        }
+        self._prefixes = {kind: bucket_prefix(epoch, family).encode() for kind, family in FAMILY_OF.items()}
 
     # the connection
 

@@ -1,4 +1,4 @@
-"""What the publisher writes: the consent index, behind one small interface for its two forms.
+"""What the publisher writes: the consent index (`filters.layout`), behind one small interface for its two forms.
 
 The index is a set of fingerprints in two families. BIREYSEL recipients are members while they consent (ONAY), TACIR
 recipients while they refuse (RET): absence means "no consent" in the one and "may be addressed" in the other. It is
@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from filters.model import RecipientType, Status
-
-FORMAT = 1
+from filters.layout import Family
 
 
 class IndexDown(Exception):
@@ -28,17 +25,6 @@ class Superseded(IndexDown):
 
 class IndexUnusable(Exception):
     """The index answers, but is empty, half-built, of another format or of another key: it has to be built."""
-
-
-class Family(IntEnum):
-    """Which status makes a fingerprint a member."""
-
-    BIREYSEL = 0  # members are ONAY
-    TACIR = 1  # members are RET
-
-
-FAMILY_OF = {RecipientType.BIREYSEL: Family.BIREYSEL, RecipientType.TACIR: Family.TACIR}
-MEMBER_STATUS = {RecipientType.BIREYSEL: Status.ONAY, RecipientType.TACIR: Status.RET}
 
 
 class Change(NamedTuple):

@@ -1,12 +1,8 @@
 """The shared consent index: intsets in Redis, about 128 members each, 10.4 bytes per consent.
 
-    izinli:index              hash: format epoch bits count cursor heartbeat_ms key_check
-    izinli:<epoch>:b:<bucket> set of 63-bit integers: BIREYSEL recipients who consent
-    izinli:<epoch>:t:<bucket> set of 63-bit integers: TACIR recipients who refuse
-    izinli:builds             hash: epoch -> bits of every epoch that has, or may have, keys
+    izinli:builds   hash: epoch -> bits of every epoch that has, or may have, keys
 
-bucket = bucket hash >> (32 - bits), member = the other half of the fingerprint (`filters.key.split`), both in decimal.
-No braces in the keys: in a cluster they would pin all of them to one slot.
+What readers need of it is laid down in `filters.layout`; the builds are this module's own.
 """
 
 from __future__ import annotations
@@ -22,16 +18,15 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from filters.key import split
-from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan, Superseded
+from filters.layout import FORMAT, INDEX_KEY, Family, bucket_prefix
+from registry.index import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import CONTENTION_TRIES_MAX, INDEX_WAIT_SECONDS
 
-INDEX: Final = "izinli:index"
 BUILDS: Final = "izinli:builds"
 # `set-max-intset-entries` is 512: a bucket may grow fourfold before it costs six times as much
 BUCKET_MEMBERS: Final = 128
 CAPACITY_MIN: Final = 10_000
 PIPELINE_KEYS: Final = 1000  # per command
-_LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
 
 
 def bits_for(members: int) -> int:
@@ -42,7 +37,7 @@ def bits_for(members: int) -> int:
 
 def bucket_key(epoch: int, family: Family, bits: int, bucket_hash: int) -> str:
     """The key of the set that a fingerprint belongs to."""
-    return f"izinli:{epoch}:{_LETTER[family]}:{bucket_hash >> (32 - bits)}"
+    return f"{bucket_prefix(epoch, family)}{bucket_hash >> (32 - bits)}"
 
 
 class RedisIndexWriter:
@@ -63,12 +58,12 @@ class RedisIndexWriter:
 
     def state(self) -> IndexState | None:
         with answering():
-            found = self._parse(self.client.hgetall(INDEX))
+            found = self._parse(self.client.hgetall(INDEX_KEY))
         return None if found is None else found[0]
 
     def last_epoch(self) -> int:
         with answering():
-            named = [self.client.hget(INDEX, "epoch") or b"0", *self.client.hkeys(BUILDS)]
+            named = [self.client.hget(INDEX_KEY, "epoch") or b"0", *self.client.hkeys(BUILDS)]
         return max(int(epoch) if epoch.isdigit() else 0 for epoch in named)
 
     def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
@@ -83,7 +78,7 @@ class RedisIndexWriter:
             for start in range(0, 1 << bits, PIPELINE_KEYS):
                 with self.client.pipeline(transaction=False) as pipe:
                     for bucket in range(start, min(start + PIPELINE_KEYS, 1 << bits)):
-                        pipe.scard(f"izinli:{state.epoch}:{_LETTER[family]}:{bucket}")
+                        pipe.scard(f"{bucket_prefix(state.epoch, family)}{bucket}")
                     total += sum(pipe.execute())
         return total
 
@@ -97,7 +92,7 @@ class RedisIndexWriter:
             heartbeat_ms = now_ms if update.beat else state.heartbeat_ms
             pipe.multi()
             queue_changes(pipe, state.epoch, bits, update.changes)
-            pipe.hset(INDEX, mapping={"count": count, "cursor": cursor, "heartbeat_ms": heartbeat_ms})
+            pipe.hset(INDEX_KEY, mapping={"count": count, "cursor": cursor, "heartbeat_ms": heartbeat_ms})
             return IndexState(state.epoch, count, cursor, heartbeat_ms, state.capacity)
 
         return self.transaction(step)
@@ -115,7 +110,7 @@ class RedisIndexWriter:
         """The last step of a build: its tail and the switch in one transaction."""
 
         def step(pipe: Any) -> IndexState:
-            found = pipe.hget(INDEX, "epoch")
+            found = pipe.hget(INDEX_KEY, "epoch")
             if found is not None and int(found) >= epoch:
                 raise Superseded(f"epoch {int(found)} was built in the meantime")
             now_ms = _milliseconds(pipe.time())
@@ -124,7 +119,7 @@ class RedisIndexWriter:
             fields = {"format": FORMAT, "epoch": epoch, "bits": bits, "count": total, "cursor": update.cursor or 0}
             pipe.multi()
             queue_changes(pipe, epoch, bits, update.changes)
-            pipe.hset(INDEX, mapping={**fields, "heartbeat_ms": now_ms, "key_check": self._key_check})
+            pipe.hset(INDEX_KEY, mapping={**fields, "heartbeat_ms": now_ms, "key_check": self._key_check})
             return IndexState(epoch, total, update.cursor or 0, now_ms, _capacity(bits))
 
         return self.transaction(step)
@@ -133,7 +128,7 @@ class RedisIndexWriter:
         """Run `step(pipe)` under WATCH and execute what it queued; again when another publisher was faster."""
         for _ in range(CONTENTION_TRIES_MAX):
             with answering(), self.client.pipeline() as pipe:
-                pipe.watch(INDEX)
+                pipe.watch(INDEX_KEY)
                 state: IndexState = step(pipe)
                 try:
                     pipe.execute()
@@ -174,7 +169,7 @@ class RedisIndexWriter:
             return [bool(answer) for answer in pipe.execute()]
 
     def _usable(self, client: Any) -> tuple[IndexState, int]:
-        found = self._parse(client.hgetall(INDEX))
+        found = self._parse(client.hgetall(INDEX_KEY))
         if found is None:
             raise IndexUnusable("the index is empty, half-built or not ours")
         return found
@@ -200,11 +195,11 @@ class RedisBuild:
         self._count = 0
 
     def add(self, family: Family, fingerprints: Sequence[bytes]) -> None:
-        shift = 32 - self._bits
+        shift, prefix = 32 - self._bits, bucket_prefix(self._epoch, family)
         with answering(), self._writer.client.pipeline(transaction=False) as pipe:
             halves = map(split, fingerprints)
             for bucket, group in groupby(halves, key=lambda half: half[0] >> shift):
-                pipe.sadd(f"izinli:{self._epoch}:{_LETTER[family]}:{bucket}", *[member for _, member in group])
+                pipe.sadd(f"{prefix}{bucket}", *[member for _, member in group])
             self._count += sum(pipe.execute())
 
     def apply(self, changes: Sequence[Change]) -> None:

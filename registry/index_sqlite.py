@@ -1,7 +1,4 @@
-"""The embedded consent index: one SQLite file that the gateway's workers read in-process.
-
-    meta(id = 1, format, epoch, ready, count, cursor, heartbeat_ms, key_check)
-    member(epoch, family, fingerprint)      primary key over all three, without row ids
+"""The embedded consent index: one SQLite file that the gateway's workers read in-process. Its tables are laid down in `filters.layout`.
 
 The current epoch is meta.epoch where meta.ready is 1. Nothing is kept that the ledger could not give again.
 """
@@ -16,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from registry.index import FORMAT, Change, Family, IndexDown, IndexState, IndexUnusable, Plan, Superseded
+from filters.layout import FORMAT, Family
+from registry.index import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import BUILD_CHUNK_MEMBERS, INDEX_WAIT_SECONDS
 
-INDEX_FILE: Final = "index.sqlite"
 CAPACITY: Final = 1 << 62  # a B-tree has no layout to outgrow
 
 _SCHEMA = """

@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from filters.layout import FAMILY_OF, INDEX_FILE, MEMBER_STATUS
 from registry import ledger as facts
 from registry.index import (
-    FAMILY_OF,
-    MEMBER_STATUS,
     Build,
     Change,
     IndexDown,
@@ -32,7 +31,7 @@ from registry.index import (
     Update,
 )
 from registry.index_redis import RedisIndexWriter
-from registry.index_sqlite import INDEX_FILE, SqliteIndexWriter
+from registry.index_sqlite import SqliteIndexWriter
 from registry.ledger import Key, Ledger
 from registry.limits import (
     BUILD_CHUNK_MEMBERS,

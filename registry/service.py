@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from filters.layout import FAMILY_OF, MEMBER_STATUS
 from filters.link import LinkMinter
 from filters.model import Brand
 from registry import importer, log
 from registry.citizen import create_app
 from registry.importer import Importer, ImportResult
-from registry.index import FAMILY_OF, MEMBER_STATUS, IndexState, IndexWriter
+from registry.index import IndexState, IndexWriter
 from registry.ledger import Ledger
 from registry.limits import PUBLISHER_STOP_SECONDS, QUERY_KEYS_MAX
 from registry.publish import IndexStatus, Progress, Publisher, PublisherLoop, open_index

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from filters.key import Fingerprinter
+from filters.layout import FAMILY_OF, MEMBER_STATUS
 from filters.model import Channel, RecipientType, Status
 from registry import publish
 from registry.importer import Importer, quotable
-from registry.index import FAMILY_OF, MEMBER_STATUS
 from registry.ledger import Ledger
 from registry.lines import Batch, Columns, Job, Parser
 from registry.publish import Publisher, open_index

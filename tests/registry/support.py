@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filters.layout import FAMILY_OF, MEMBER_STATUS
 from filters.model import Brand, Channel, RecipientType, Status
-from registry.index import FAMILY_OF, MEMBER_STATUS, IndexWriter
+from registry.index import IndexWriter
 from registry.ledger import Ledger
 from registry.rules import Move
 from registry.service import Settings

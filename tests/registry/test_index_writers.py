@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from filters.key import Fingerprinter
+from filters.layout import Family
 from registry import index_redis
-from registry.index import Change, Family, IndexDown, IndexUnusable, IndexWriter, Superseded, Update
+from registry.index import Change, IndexDown, IndexUnusable, IndexWriter, Superseded, Update
 from registry.index_redis import RedisIndexWriter, bits_for
 from registry.publish import open_index
 from tests.conftest import RedisServer

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from filters.layout import Family
 from filters.model import RecipientType
 from registry import index_redis, publish
-from registry.index import Build, Family, IndexDown, IndexState, IndexWriter, Plan, Update
+from registry.index import Build, IndexDown, IndexState, IndexWriter, Plan, Update
 from registry.index_redis import RedisIndexWriter
 from registry.ledger import Ledger
 from registry.publish import Publisher, PublisherLoop, open_index
