@@ -7,7 +7,8 @@ part is patched in place. No part waits for another, so a client with a window o
 
 Parts may come in any order and over several binds of their account. What comes a second time is the same message as
 long as it is the same octets; other octets in a place that was taken are a new message under the same reference, with
-a verdict and a notice of their own. So is what comes after the message was complete, or much later.
+a verdict and a notice of their own. So is what comes after the message was complete, or much later. The journal has one
+line for each message, not for each part.
 
 Deliberately simpler than re-cutting the last part: one segment more per long message, nothing to wait for. If parts of
 one message have different alphabets, the notice is in that of the part that came first; a handset decodes each part by

@@ -78,6 +78,10 @@ _SYSTEM_TYPE_MAX = 33
 _ADDRESS_RANGE_MAX = 41
 
 
+_new_tuple: Final = tuple.__new__
+"""A NamedTuple without the detour through its constructor, which is Python: once for each message."""
+
+
 class SubmitSm(NamedTuple):
     """Where the fields of a submit_sm stand, as offsets into the PDU (§4.4.1).
 
@@ -118,7 +122,7 @@ def walk_submit_sm(pdu: bytes) -> SubmitSm | int:
     text = end + 6
     if text > len(pdu) or (tlvs := text + pdu[text - 1]) > len(pdu):
         return ESME_RINVMSGLEN
-    return SubmitSm(source, dest, esm_class, text, tlvs)
+    return _new_tuple(SubmitSm, (source, dest, esm_class, text, tlvs))
 
 
 class Tlv(NamedTuple):

@@ -62,6 +62,9 @@ class Text(NamedTuple):
     concat: Concat | None  # `total_at` as an offset into the PDU
 
 
+_new_tuple: Final = tuple.__new__  # as in `pdu`
+
+
 class Unfit(NamedTuple):
     """Not a plain text for a reader: no notice can be put in. `why` is for whoever reads the code or a test."""
 
@@ -88,7 +91,7 @@ def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
     if tlvs == len(pdu) and not esm & ESM_UDHI:
         if _ends_amid(alphabet, pdu, text, tlvs):
             return _AMID
-        return Text(alphabet, text, text, tlvs, False, b"", None)
+        return _new_tuple(Text, (alphabet, text, text, tlvs, False, b"", None))
     return _read_rare(pdu, at, alphabet)
 
 

@@ -199,7 +199,9 @@ class Smsc(asyncio.Protocol):
     def _requested(self, command: int, sequence: int, pdu: bytes) -> None:
         """What the SMSC wants."""
         if command in (DELIVER_SM, DATA_SM):
-            if not self._owner.deliver(command, sequence, pdu[HEADER_OCTETS:]):
+            # The client's answer would go to the socket that stands, so only that one's requests reach it (promise I3).
+            standing = self._link.standing is self
+            if not standing or not self._owner.deliver(command, sequence, pdu[HEADER_OCTETS:]):
                 self.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
         elif command == ALERT_NOTIFICATION:
             self._owner.deliver(command, sequence, pdu[HEADER_OCTETS:])
@@ -274,7 +276,7 @@ class Link:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._sockets: set[Smsc] = set()  # the one that stands, and those that are being left
-        self._standing: Smsc | None = None
+        self.standing: Smsc | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = ended
         self._first = True  # the client waits for it
@@ -290,7 +292,7 @@ class Link:
         self.closed = True
         if self._task is not None:
             self._task.cancel()
-        smsc, self._standing = self._standing, None
+        smsc, self.standing = self.standing, None
         if smsc is not None:
             smsc.leave(self._loop.time())
         self._note_end()
@@ -323,7 +325,7 @@ class Link:
         """`smsc` is bound."""
         if self.closed:
             return
-        self._standing = smsc
+        self.standing = smsc
         self._metrics.upstream_up[self._upstream.name] = 1
         self.owner.standing(smsc)
         if self._first:
@@ -332,9 +334,9 @@ class Link:
 
     def lost(self, smsc: Smsc) -> None:
         """`smsc` takes no more requests."""
-        if smsc is not self._standing:
+        if smsc is not self.standing:
             return
-        self._standing = None
+        self.standing = None
         self.count("smsc_lost")
         self._metrics.upstream_up[self._upstream.name] = 0
         self.owner.standing(None)

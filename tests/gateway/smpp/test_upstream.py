@@ -277,3 +277,17 @@ async def test_i7_a_client_that_does_not_read_holds_back_its_smsc_and_nobody_els
         assert (await other.say()).status == ROK
         heard = [await client.hear() for _ in range(300)]
         assert {(one.command, len(one.body)) for one in heard} == {(ALERT, 60_000)}
+
+
+async def test_i3_what_a_leaving_smsc_still_sends_is_for_its_next_bind() -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        old = centre.sessions[0]
+        centre.behaviour.holding = True
+        client.submit()
+        await eventually_async(lambda: len(centre.messages) == 1)
+        centre.unbind()
+        await eventually_async(lambda: len(centre.sessions) == 2)
+        sequence = old.ask(DELIVER, b"mo")
+        await eventually_async(lambda: (DELIVER | RESP, T_APPN, sequence) in centre.answered)
+        centre.release()
+        assert (await client.hear()).status == ROK
