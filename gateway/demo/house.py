@@ -58,7 +58,7 @@ class House:
         """Load the dozen invented consents, as an operator would."""
         consents = self.directory / "consents.csv"
         consents.write_text(CONSENTS, encoding="utf-8")
-        command = self._command("import", "--brand", str(BRAND), str(consents))
+        command = self.command("import", "--brand", str(BRAND), str(consents))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DemoFault(f"izinli import: {done.stderr or done.stdout}")
@@ -66,7 +66,7 @@ class House:
     def start(self, plane: str) -> None:
         """Start the "gateway" or the "registry"."""
         with (self.directory / f"{plane}.log").open("ab") as log:
-            command = self._command("serve", "--only", plane)
+            command = self.command("serve", "--only", plane)
             self._planes[plane] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def stop(self, plane: str) -> None:
@@ -114,7 +114,8 @@ class House:
         for plane in list(self._planes):
             self.stop(plane)
 
-    def _command(self, name: str, *arguments: str) -> Sequence[str | os.PathLike[str]]:
+    def command(self, name: str, *arguments: str) -> Sequence[str | os.PathLike[str]]:
+        """`izinli NAME` with this house's configuration."""
         return [sys.executable, "-m", "gateway.cli", name, "-c", self.config.path, *arguments]
 
 
