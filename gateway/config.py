@@ -15,13 +15,16 @@ from urllib.parse import urlsplit
 
 from filters.letters import encode
 from filters.model import Brand, Kind, RecipientType, Stream
-from filters.notice import SMS_TEMPLATE, sms_prefix
+from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
+from filters.sms import RESERVE_MAX
 from gateway import limits
 from gateway.toml import Lines, Problem, Table, meant
 
 LISTENERS: Final = ("smtp", "smpp")
 INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
 EMBEDDED: Final = "sqlite"
+LINK_PATH: Final = "/r/"
+"""What stands between the public URL and a reject token."""
 PASSWORD_OCTETS_MAX: Final = 128
 
 Network = IPv4Network | IPv6Network
@@ -212,6 +215,8 @@ class _Reader:
         parts = urlsplit(public_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or not public_url.isascii():
             table.note("public_url", f"not a web address: {public_url!r}", 'for example "https://ret.example.com.tr"')
+        else:
+            table.attempt("public_url", lambda: check_link_base(public_url + LINK_PATH))
         table.finish()
         return Registry(bind, ledger, public_url)
 
@@ -240,7 +245,7 @@ class _Reader:
             table.note("hosts", "names no host", 'for example hosts = ["127.0.0.1:2526"]')
         hosts = tuple(host for text in texts if (host := table.parsed("hosts", _parse_address, text)))
         connections_max = table.number("connections_max", 20, 1, 1000)
-        reserve = table.number("reserve", 5, 0, 20)
+        reserve = table.number("reserve", 5, 0, RESERVE_MAX)
         table.finish()
         return Upstream(name, protocol, hosts, connections_max, reserve)
 
@@ -264,10 +269,9 @@ class _Reader:
                 table.text("contact"),
                 table.text("sms_notice"),
             )
-            try:
-                sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE)
-            except ValueError as error:
-                table.note("sms_notice", str(error))
+            if brand.name and brand.title and brand.mersis:  # what is missing was said already
+                table.attempt("sms_notice", lambda brand=brand: sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE))  # type: ignore[misc]
+                table.attempt("title", lambda brand=brand: check_brand(brand))  # type: ignore[misc]
             table.finish()
             brands[code] = brand
         return brands

@@ -121,6 +121,13 @@ class Table:
             self.note(key, str(error))
             return None
 
+    def attempt(self, key: str, check: Callable[[], object]) -> None:
+        """Run a check; its ValueError becomes a problem of `key`."""
+        try:
+            check()
+        except ValueError as error:
+            self.note(key, str(error))
+
     def table(self, key: str) -> Table:
         """A table below; an empty one when it is missing."""
         found = self.get(key, dict, {}) or {}

@@ -19,7 +19,7 @@ import uvloop
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import EMBEDDED, Address, Config, Listener
+from gateway.config import EMBEDDED, LINK_PATH, Address, Config, Listener
 from gateway.index import Believed, ConsentIndex, SqliteIndex
 from gateway.index_redis import RedisIndex
 from gateway.journal import Journal
@@ -31,7 +31,6 @@ from gateway.smtp.listener import SmtpDoor
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
-LINK_PATH: Final = "/r/"
 STATUS_NONCE_OCTETS: Final = 8
 
 
