@@ -56,7 +56,7 @@ class RedisIndex:
         self._in_flight: deque[_Batch] = deque()
         self._waiting: deque[_Batch] = deque()
         self._epoch = 0
-        self._prefixes: dict[RecipientType, bytes] = {}
+        self._prefixes: dict[RecipientType, str] = {}
         self._shift = 32
         self._closed = False
         self._connecting: asyncio.Task[None] | None = None
@@ -106,15 +106,15 @@ class RedisIndex:
         batch.replies = []
         batch.tries += 1
         self._in_flight.append(batch)
-        prefixes, shift, pack = self._prefixes, self._shift, _pack
+        prefixes, shift = self._prefixes, self._shift
         commands = []
         for question in batch.questions:
             assert question.stream is not None
             bucket_hash, member = split(question.fingerprint)
-            key = b"%b%d" % (prefixes[question.stream.recipient_type], bucket_hash >> shift)
-            commands.append(pack((b"SISMEMBER", key, member)))
-        commands.append(_STATE)
-        self._wire.write(b"".join(commands))
+            key, written = f"{prefixes[question.stream.recipient_type]}{bucket_hash >> shift}", str(member)
+            # What hiredis.pack_command would make of it, in half the time; all of it is ASCII.
+            commands.append(f"*3\r\n$9\r\nSISMEMBER\r\n${len(key)}\r\n{key}\r\n${len(written)}\r\n{written}\r\n")
+        self._wire.write("".join(commands).encode("ascii") + _STATE)
         if self._sweeper is None:
             self._sweeper = self._loop.call_at(batch.deadline, self._sweep)
 
@@ -180,7 +180,7 @@ class RedisIndex:
     def _learn(self, epoch: int, bits: int) -> None:
         self._epoch = epoch
         self._shift = 32 - bits
-        self._prefixes = {kind: bucket_prefix(epoch, family).encode() for kind, family in FAMILY_OF.items()}
+        self._prefixes = {kind: bucket_prefix(epoch, family) for kind, family in FAMILY_OF.items()}
 
     # the connection
 
