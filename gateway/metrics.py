@@ -80,12 +80,12 @@ class Metrics:
         self.journal_failures = 0
         self.fail_open = 0
 
-    def upstream_seconds(self, name: str, seconds: float) -> None:
-        """How long the next hop `name` took for a message."""
+    def upstream_seconds(self, name: str, seconds: float, times: int = 1) -> None:
+        """How long the next hop `name` took for a message, or for each of several."""
         known = self.upstreams.get(name)
         if known is None:
             known = self.upstreams[name] = Histogram()
-        known.observe(seconds)
+        known.observe(seconds, times)
 
     def snapshot(self) -> dict[str, Any]:
         """All numbers as JSON can carry them."""

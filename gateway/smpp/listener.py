@@ -171,6 +171,7 @@ class _Connection(asyncio.Protocol):
         self._door = door
         self._loop = door.loop
         self._session = Session(door.now())
+        self.respond = self._session.respond
         self._transport: asyncio.Transport | None = None
         self._client: IPv4Address | IPv6Address | None = None
         self._account: Account | None = None
@@ -181,6 +182,8 @@ class _Connection(asyncio.Protocol):
         self._version = 0
         self._flushing = False
         self._deaf = self._smsc_deaf = False
+        self._pumping = False
+        self._frame: Frame | None = None  # the submit_sm that is acted on
         self._full = False  # the window: the rest of what was heard waits
         self._paused = False
 
@@ -297,6 +300,10 @@ class _Connection(asyncio.Protocol):
         self._flush_soon()
         return True
 
+    def heard(self) -> None:
+        if not self._flushing:
+            self._flush_soon()
+
     def hold(self, *, deaf: bool) -> None:
         self._smsc_deaf = deaf
         self._throttle()
@@ -304,22 +311,33 @@ class _Connection(asyncio.Protocol):
     # what the session hears
 
     def _pump(self) -> None:
-        """Act on what was heard, as far as the window reaches."""
-        session = self._session
-        while not (full := session.owed >= self._window) and (event := session.next_event()) is not None:
-            if event[0] == SUBMIT_SM:
-                self.step(self._submitted, self._failed, event)
-            else:
-                self._act(event)
-        self._full = full
-        if not self._flushing:
+        """Act on what was heard, as far as the window reaches. A fault of our own is one frame's."""
+        self._pumping = True
+        while self._pumping:
+            self.step(_Connection._hear, _Connection._fail, self)
+        if not self._flushing and (self._full or self._session.due):
             self._flush_soon()
 
-    def _submitted(self, frame: Frame) -> None:
-        take(self, frame[2], frame[3])
+    def _hear(self) -> None:
+        session, window = self._session, self._window
+        while not (full := session.owed >= window) and (event := session.next_event()) is not None:
+            if event[0] == SUBMIT_SM:
+                self._frame = event
+                take(self, event[2], event[3])
+                self._frame = None
+            else:
+                self._act(event)
+                window = self._window
+        self._full = full
+        self._pumping = False
 
-    def _failed(self, frame: Frame) -> None:
-        self.answer(frame[2], statuses.OF_REASON[Reason.INTERNAL])
+    def _fail(self) -> None:
+        frame, self._frame = self._frame, None
+        if frame is None:
+            self._pumping = False
+            self.abort()
+        else:
+            self.answer(frame[2], statuses.OF_REASON[Reason.INTERNAL])
 
     def _act(self, event: Event) -> None:
         if isinstance(event, Answer):
@@ -372,7 +390,7 @@ class _Connection(asyncio.Protocol):
             self.smsc.send(command, pdu[HEADER_OCTETS:], _Relayed(self, command, sequence))
 
     def relayed(self, command: int, status: int, sequence: int, body: bytes) -> None:
-        self._session.respond(command, status, sequence, body)
+        self.respond(command, status, sequence, body)
         self._flush_soon()
 
     # the socket

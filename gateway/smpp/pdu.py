@@ -71,6 +71,7 @@ ESM_UDHI: Final = 0x40
 _SERVICE_TYPE_MAX = 6
 _ADDRESS_MAX = 21
 _TIME_OCTETS = 17
+_NO_TIMES = b"\0\0"
 # Wider than §4.1: clients in the field log in with passwords of thirty characters and more.
 _SYSTEM_ID_MAX = 33
 _PASSWORD_MAX = 129
@@ -114,12 +115,15 @@ def walk_submit_sm(pdu: bytes) -> SubmitSm | int:
         return ESME_RINVDSTADR
     esm_class = end + 1
     schedule = esm_class + 3
-    if (end := find(0, schedule, schedule + _TIME_OCTETS)) < 0 or (end > schedule and end - schedule != 16):
-        return ESME_RINVSCHED
-    validity = end + 1
-    if (end := find(0, validity, validity + _TIME_OCTETS)) < 0 or (end > validity and end - validity != 16):
-        return ESME_RINVEXPIRY
-    text = end + 6
+    if pdu[schedule : schedule + 2] == _NO_TIMES:
+        text = schedule + 7
+    else:
+        if (end := find(0, schedule, schedule + _TIME_OCTETS)) < 0 or (end > schedule and end - schedule != 16):
+            return ESME_RINVSCHED
+        validity = end + 1
+        if (end := find(0, validity, validity + _TIME_OCTETS)) < 0 or (end > validity and end - validity != 16):
+            return ESME_RINVEXPIRY
+        text = end + 6
     if text > len(pdu) or (tlvs := text + pdu[text - 1]) > len(pdu):
         return ESME_RINVMSGLEN
     return _new_tuple(SubmitSm, (source, dest, esm_class, text, tlvs))

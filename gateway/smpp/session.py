@@ -84,6 +84,7 @@ REFUSED: Final = {SUBMIT_MULTI: ESME_RINVCMDID, DATA_SM: ESME_RINVCMDID, REPLACE
 
 SENDABLE: Final = (_RX, _TRX)  # states in which a client takes deliver_sm, data_sm, alert_notification
 
+_pack = HEADER.pack
 _NOTHING: Final[frozenset[int]] = frozenset()
 _HANDED_OUT: Final = {
     state: frozenset(
@@ -170,6 +171,11 @@ class Session:
             return Fault("bad_length")
         return None
 
+    @property
+    def due(self) -> bool:
+        """Is there output, or an end to come to?"""
+        return bool(self._out) or self.draining or self.state in (State.UNBINDING, State.CLOSED)
+
     def output(self) -> bytes:
         """What is due. Leaves the session closed when that is the last of it."""
         if not self.owed:
@@ -189,7 +195,7 @@ class Session:
         """Answer a request that was handed out; `command` is the response's. After the end nobody waits for it."""
         self.owed -= 1
         if self.state is not State.CLOSED:
-            self._out.append(HEADER.pack(HEADER_OCTETS + len(body), command, status, sequence) + body)
+            self._out.append(_pack(HEADER_OCTETS + len(body), command, status, sequence) + body)
 
     def bound(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
         """Answer a bind; `command` is the request's. One that is refused ends the session: nothing else can follow."""

@@ -34,6 +34,7 @@ from gateway.smpp.parts import Group, Groups, Phase
 from gateway.smpp.pdu import (
     HEADER_OCTETS,
     SUBMIT_SM,
+    SUBMIT_SM_RESP,
     TON_INTERNATIONAL,
     TON_NATIONAL,
     SubmitSm,
@@ -81,6 +82,9 @@ class Bind(Protocol):
 
     def answer(self, sequence: int, status: int, body: bytes = b"") -> None:
         """The submit_sm_resp."""
+
+    def respond(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
+        """As `answer`, from what this bind's own SMSC said: the bind writes when all of that is read."""
 
     def step(self, action: Callable[[T], None], failed: Callable[[T], None], subject: T) -> None:
         """Run what follows a verdict; `failed` follows a fault of our own."""
@@ -181,7 +185,7 @@ class Submit(Question):
 
     def answered(self, status: int, body: bytes) -> None:
         """The SMSC's answer."""
-        self.bind.answer(self.sequence, status, body)
+        self.bind.respond(SUBMIT_SM_RESP, status, self.sequence, body)
 
     def go(self) -> None:
         """Act on the verdict."""
@@ -199,7 +203,7 @@ class Submit(Question):
             return
         notice = self.notice(found)
         assert self.way is not None
-        bodies = text.bodies(self.pdu, self.at, found, notice, reference=bind.reference(), reserve=self.way.reserve)
+        bodies = text.bodies(self.pdu, self.at, found, notice, reference=bind.reference, reserve=self.way.reserve)
         if len(bodies) == 1:
             smsc.send(SUBMIT_SM, bodies[0], self)
         else:
@@ -251,7 +255,7 @@ class Part(Submit):
             group.accepted.add(self.text.concat.index)
             if group.complete:
                 self.bind.groups.drop(group)
-        self.bind.answer(self.sequence, status, body)
+        self.bind.respond(SUBMIT_SM_RESP, status, self.sequence, body)
 
 
 class _Long(Question):

@@ -11,6 +11,7 @@ that speak of one message, every octet stays as it came (promise I6).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -175,8 +176,10 @@ class Notice:
         return self._head + link + self._tail
 
 
-def bodies(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reference: int, reserve: int) -> list[bytes]:
-    """A whole message with its notice; `reference` is used if it becomes several segments.
+def bodies(
+    pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reference: Callable[[], int], reserve: int
+) -> list[bytes]:
+    """A whole message with its notice; `reference` is asked for one if it becomes several segments.
 
     A text in message_payload stays in one piece: there the SMSC cuts.
     """
@@ -189,7 +192,7 @@ def bodies(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reference: in
             b"%b%c%b%b%b" % (pdu[HEADER_OCTETS : at.text - 1], size, pdu[text.body : text.stop], notice, pdu[at.tlvs :])
         ]
     pieces = sms.segments(
-        text.alphabet, text.shifts, pdu[text.body : text.stop], notice, reference=reference, reserve=reserve
+        text.alphabet, text.shifts, pdu[text.body : text.stop], notice, reference=reference(), reserve=reserve
     )
     if len(pieces) == 1:
         return [pdu[HEADER_OCTETS : at.text - 1] + _counted(pieces[0]) + pdu[at.tlvs :]]

@@ -29,13 +29,15 @@ from gateway.smpp.pdu import (
     HEADER_OCTETS,
     RESPONSE,
     SEQUENCE_MAX,
-    SUBMIT_SM,
+    SUBMIT_SM_RESP,
     UNBIND,
     pack,
 )
 from gateway.smpp.statuses import ESME_RINVCMDID, ESME_ROK, ESME_RSYSERR, ESME_RX_T_APPN
 
 PROTOCOL = "smpp"
+
+_pack = HEADER.pack
 
 
 class Pending(Protocol):
@@ -64,6 +66,9 @@ class Owner(Protocol):
     def deliver(self, command: int, sequence: int, body: bytes) -> bool:
         """Pass on what the SMSC sent. False: it cannot be."""
 
+    def heard(self) -> None:
+        """All that came is acted on: write."""
+
     def hold(self, *, deaf: bool) -> None:
         """The SMSC does not read what it is sent; or does again."""
 
@@ -83,6 +88,7 @@ class Smsc(asyncio.Protocol):
         self._sequence = 0
         self._out: list[bytes] = []
         self._flushing = False
+        self._flushed_at = 0.0  # the time of this tick's requests
         self._heard = loop.time()
         self._enquired = False
         self._listening = True
@@ -97,12 +103,11 @@ class Smsc(asyncio.Protocol):
     def send(self, command: int, body: bytes, pending: Pending) -> None:
         """Ask the SMSC; `pending` gets its answer."""
         sequence = self._sequence = self._sequence % SEQUENCE_MAX + 1
-        pending.sent_at = self._loop.time()
         self._asked[sequence] = pending
-        self._out.append(HEADER.pack(HEADER_OCTETS + len(body), command, ESME_ROK, sequence) + body)
+        self._out.append(_pack(HEADER_OCTETS + len(body), command, ESME_ROK, sequence) + body)
         if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._flush_soon()
+        pending.sent_at = self._flushed_at
 
     def respond(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
         """Answer a request of the SMSC's; `command` is the response's."""
@@ -140,6 +145,8 @@ class Smsc(asyncio.Protocol):
         for sequence in overdue:
             self._link.count("smsc_timeout")
             self._asked.pop(sequence).answered(ESME_RSYSERR, b"")
+        if overdue:
+            self._owner.heard()
         silent = now - self._heard
         if now > self._ends_by or silent > limits.SMPP_INACTIVITY_S:
             self.abort()
@@ -157,6 +164,7 @@ class Smsc(asyncio.Protocol):
         now = self._heard = self._loop.time()
         self._enquired = False
         frames, asked, link = self._frames, self._asked, self._link
+        sent_at, same = now, 0  # submits of one tick are counted together
         frames.receive(data)
         while (frame := frames.next()) is not None:
             command, status, sequence, pdu = frame
@@ -169,11 +177,16 @@ class Smsc(asyncio.Protocol):
                 continue
             del asked[sequence]
             if command != GENERIC_NACK:
-                if pending.command == SUBMIT_SM:
-                    link.seconds(now - pending.sent_at)
+                if command == SUBMIT_SM_RESP:
+                    if pending.sent_at != sent_at:
+                        link.seconds(now - sent_at, same)
+                        sent_at, same = pending.sent_at, 0
+                    same += 1
                 pending.answered(status, pdu[HEADER_OCTETS:])
             else:  # §4.3: an answer to whatever has its sequence number, and never a good one (promise I2)
                 pending.answered(status or ESME_RSYSERR, b"")
+        link.seconds(now - sent_at, same)
+        self._owner.heard()
         if frames.broken:
             link.count("bad_length")
             self.abort()
@@ -193,6 +206,7 @@ class Smsc(asyncio.Protocol):
         asked, self._asked = self._asked, {}
         for pending in asked.values():
             pending.answered(ESME_RSYSERR, b"")
+        self._owner.heard()
 
     # inside
 
@@ -230,8 +244,12 @@ class Smsc(asyncio.Protocol):
     def _write(self, pdu: bytes) -> None:
         self._out.append(pdu)
         if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        self._flushing = True
+        self._flushed_at = self._loop.time()
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """One write per loop tick."""
@@ -312,8 +330,10 @@ class Link:
     def count(self, kind: str) -> None:
         self._metrics.protocol_errors[(PROTOCOL, kind)] += 1
 
-    def seconds(self, seconds: float) -> None:
-        self._metrics.upstream_seconds(self._upstream.name, seconds)
+    def seconds(self, seconds: float, times: int) -> None:
+        """`times` messages took so long."""
+        if times:
+            self._metrics.upstream_seconds(self._upstream.name, seconds, times)
 
     def gone(self, smsc: Smsc) -> None:
         """The socket of `smsc` is closed."""

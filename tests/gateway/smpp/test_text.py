@@ -37,7 +37,7 @@ def found(body: bytes) -> tuple[bytes, SubmitSm, Text]:
 def with_notice(body: bytes, *, reserve: int = 5) -> list[Received]:
     """The messages an SMSC gets, read by another reader."""
     whole, at, one = found(body)
-    made = text.bodies(whole, at, one, NOTICE.of(one.alphabet, LINK), reference=0xBEEF, reserve=reserve)
+    made = text.bodies(whole, at, one, NOTICE.of(one.alphabet, LINK), reference=lambda: 0xBEEF, reserve=reserve)
     return [_received("1", "izinli", body) for body in made]
 
 
@@ -227,7 +227,7 @@ def test_no_submit_sm_raises_and_no_text_is_lost(words: bytes, coding: int, esm:
         text.part(whole, one.concat, 2)
         assert text.notice_parts(whole, at, one, notice, reserve=5)
         return
-    made = text.bodies(whole, at, one, notice, reference=1, reserve=5)
+    made = text.bodies(whole, at, one, notice, reference=lambda: 1, reserve=5)
     pieces = [walked(body) for body in made]
     read = [text.read(pdu, at) for pdu, at in pieces]
     assert all(isinstance(one, Text) for one in read)
