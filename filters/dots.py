@@ -19,20 +19,30 @@ END_LENGTH: Final = 3
 LINE_MAX: Final = 998
 """Octets of a line without its CRLF (RFC 5321 §4.5.3.1.6, RFC 5322 §2.1.1); Postfix breaks longer ones on the way."""
 
-# bytes.find and bytes.replace take twice as long for these: they stumble over every CRLF, the regex engine does not.
+_DOTTED: Final = b"\r\n."
 _END: Final = re.compile(rb"\r\n\.\r\n")
-_DOTTED: Final = re.compile(rb"\r\n\.")
+
+
+def find_dot(buffer: bytes | bytearray, start: int, since: int | None = None) -> int:
+    """The offset of the first dot that begins a line, the final one included, or -1.
+
+    `start` is the first octet after the CRLF of the DATA command, so a dot right there begins one. `since` is how far
+    an earlier call has looked, for callers that receive in pieces: each octet is searched about once.
+    """
+    if buffer.startswith(b".", start):
+        return start
+    # An end may straddle the border by all but its last octet.
+    found = buffer.find(_DOTTED, start if since is None else max(start, since - 4))
+    return found + 2 if found >= 0 else -1
 
 
 def find_end(buffer: bytes | bytearray, start: int, since: int | None = None) -> int:
     """The offset of the final dot, or -1: `buffer[start:offset]` is the payload, the last CRLF being part of it.
 
-    `start` is the first octet after the CRLF of the DATA command, so a dot right there ends an empty payload. `since`
-    is how far an earlier call has looked, for callers that receive in pieces: each octet is searched about once.
+    `start` and `since` as in `find_dot`, whose answer will do for `since`: most payloads have no dot but the final one.
     """
     if buffer.startswith(b".\r\n", start):
         return start
-    # An end may straddle the border by all but its last octet.
     found = _END.search(buffer, start if since is None else max(start, since - 4))
     return found.start() + 2 if found else -1
 
@@ -66,13 +76,13 @@ def _has_long_line(body: bytes, limit: int) -> bool:
 
 def unstuff(data: bytes) -> bytes:
     """The message a payload stands for: the first dot of each line is dropped (RFC 5321 §4.5.2)."""
-    if _DOTTED.search(data):
-        data = data.replace(b"\r\n.", b"\r\n")
+    if _DOTTED in data:
+        data = data.replace(_DOTTED, b"\r\n")
     return data[1:] if data.startswith(b".") else data
 
 
 def stuff(data: bytes) -> bytes:
     """The payload of a message: a dot before each line that begins with one. The end, `.` CRLF, is not added."""
-    if _DOTTED.search(data):
-        data = data.replace(b"\r\n.", b"\r\n..")
+    if _DOTTED in data:
+        data = data.replace(_DOTTED, b"\r\n..")
     return b"." + data if data.startswith(b".") else data

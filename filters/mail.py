@@ -43,6 +43,7 @@ class MailPlan:
     _pieces: tuple[bytes, ...]
     _extra: int  # index of the piece that takes the extra header fields
     _holes: tuple[tuple[int, Fill | None], ...]
+    _kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
     _received: int  # octets of the message as it came
     _link_length: int  # the longest link there is room for
 
@@ -58,6 +59,14 @@ class MailPlan:
         if len(link) > self._link_length:
             raise ValueError(f"a reject link of {len(link)} octets in a plan for {self._link_length}")
         return self._filled(link, extra_headers)
+
+    def touched(self, pieces: list[bytes]) -> bytes:
+        """The lines of a rendered copy that are not whole lines of the message: what is ours, up to the line ends.
+
+        A line of the copy has a fault, or a dot in front, if one of these has, or one of the message.
+        """
+        kept = self._kept
+        return b"".join([piece for index, piece in enumerate(pieces) if index not in kept])
 
     def growth_max(self, link_length: int) -> int:
         """The most octets a copy with a link this long has more than the message received (extra headers apart)."""
@@ -111,12 +120,13 @@ def untouched(message: bytes, extra_headers: bytes) -> list[bytes]:
 def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
     """The message cut at the edits; the extra fields of a copy come right before the first."""
     pieces: list[bytes] = []
+    kept: set[int] = set()
     holes: list[tuple[int, Fill | None]] = []
     extra = -1
     position = 0
     for edit in edits:
         if edit.start > position:
-            pieces.append(message[position : edit.start])
+            pieces += _received(message, position, edit.start, len(pieces), kept)
         if extra < 0:
             extra = len(pieces)
             pieces.append(b"")
@@ -127,8 +137,21 @@ def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
             pieces += (b"", segment)
         position = edit.end
     if position < len(message):
-        pieces.append(message[position:])
-    return MailPlan(tuple(pieces), extra, tuple(holes), len(message), link_length)
+        pieces += _received(message, position, len(message), len(pieces), kept)
+    return MailPlan(tuple(pieces), extra, tuple(holes), frozenset(kept), len(message), link_length)
+
+
+def _received(message: bytes, start: int, end: int, index: int, kept: set[int]) -> list[bytes]:
+    """`message[start:end]` between two edits: the end of a line, the whole lines (noted in `kept`), a line's beginning.
+
+    `index` is that of the first of these pieces in the plan.
+    """
+    first = message.find(b"\n", start, end) + 1
+    last = message.rfind(b"\n", start, end) + 1
+    if first == last:
+        return [message[start:end]]
+    kept.add(index + 1)
+    return [message[start:first], message[first:last], message[last:end]]
 
 
 def _unsubscribe(message: bytes, top: Entity, more: bytes) -> list[Edit]:

@@ -63,6 +63,11 @@ class Copy(Protocol):
         """Without dot-stuffing; empty or ending in CRLF."""
         ...
 
+    @property
+    def dotted(self) -> bool:
+        """False: no line of the content begins with a dot."""
+        ...
+
 
 class Stage(Enum):
     """What is waited for."""
@@ -154,6 +159,7 @@ class Conversation:
         self._reset = False  # a transaction was left open, or the answer to RSET is awaited
         self._failure: Reply | None = None
         self._content = b""
+        self._dotted = True
 
     def output(self) -> bytes:
         """What has to be sent now."""
@@ -175,7 +181,7 @@ class Conversation:
         self.dot_sent = False
         self.stage = Stage.ENVELOPE
         self._failure = None
-        self._content = copy.content
+        self._content, self._dotted = copy.content, copy.dotted
         self._awaited = len(commands)
         if self.extensions.pipelining:
             self._output.extend(commands)
@@ -278,7 +284,7 @@ class Conversation:
             self._output.append(b".\r\n")
             self.stage = Stage.ABANDONED
         else:
-            self._output.append(dots.stuff(self._content) + b".\r\n")
+            self._output += (dots.stuff(self._content) if self._dotted else self._content, b".\r\n")
             self.dot_sent = True
             self.stage = Stage.FINAL
 

@@ -76,7 +76,19 @@ class Client(Protocol):
 class Recipient(Question):
     """A recipient and, after the final dot, its copy of the message."""
 
-    __slots__ = ("answer", "content", "deadline", "parameters", "path", "promises", "reply", "retried", "transaction")
+    __slots__ = (
+        "answer",
+        "content",
+        "deadline",
+        "dotted",
+        "link",
+        "parameters",
+        "path",
+        "promises",
+        "reply",
+        "retried",
+        "transaction",
+    )
 
     def __init__(self, transaction: Transaction, path: bytes, parameters: Parameters) -> None:
         super().__init__(transaction.stream, Channel.EPOSTA, canonical_email(path))
@@ -86,7 +98,9 @@ class Recipient(Question):
         self.reply = b""  # to RCPT
         self.promises = 0  # how often the session was promised it
         self.answer = _UNSENT  # to the copy
+        self.link = b""  # to refuse by; mode observe passes recipients whom none could name
         self.content = b""
+        self.dotted = True
         self.deadline = 0.0
         self.retried = False
 
@@ -110,6 +124,7 @@ class Notification:
 
     sender = b""
     parameters = NO_PARAMETERS
+    dotted = True
     retried = False
 
     def __init__(self, transaction: Transaction, content: bytes, deadline: float) -> None:
@@ -148,6 +163,7 @@ class Transaction:
         self._upstream = upstream
         self._recipients: dict[bytes, Recipient] = {}
         self._content: bytes | None = None  # None: the final dot has not come
+        self._dotted = True  # a line of it may begin with a dot
         self._plan: mail.MailPlan | None = None  # None: the content goes as it is
         self._deadline = 0.0
         self._accepted: list[Recipient] = []
@@ -165,9 +181,12 @@ class Transaction:
                 known.reply = replies.RECIPIENT_OK
         return known
 
-    def deliver(self, content: bytes) -> None:
-        """The final dot came. The index is asked once more: a withdrawal since RCPT wins (promises I1, I5)."""
-        self._content = content
+    def deliver(self, content: bytes, *, dotted: bool) -> None:
+        """The final dot came. The index is asked once more: a withdrawal since RCPT wins (promises I1, I5).
+
+        `content` has no fault (`dots.line_fault`); `dotted`: whether a line of it may begin with a dot.
+        """
+        self._content, self._dotted = content, dotted
         self._deadline = self._door.now() + limits.SMTP_DELIVERY_S
         self._accepted = [known for known in self._recipients.values() if known.reply[:1] == b"2"]
         if trace.hops(content) > limits.SMTP_HOPS_MAX:
@@ -228,8 +247,11 @@ class Transaction:
     def _prepare(self, content: bytes) -> None:
         """Find the places for the notice, once for all copies."""
         if self.stream.kind is Kind.COMMERCIAL and self.stream.brand is not None:
+            for recipient in self._unsent:
+                recipient.link = self._door.pipeline.link(recipient) if recipient.recipient is not None else b""
+            longest = max(len(recipient.link) for recipient in self._unsent)
             try:
-                self._plan = mail.plan(content, self._door.notice(self.stream.brand))
+                self._plan = mail.plan(content, self._door.notice(self.stream.brand), link_length=longest)
             except mail.Unfit:
                 if not self.stream.observe:
                     unfit, self._unsent = self._unsent, []
@@ -262,22 +284,26 @@ class Transaction:
         elif self._door.now() > self._deadline:
             recipient.answer = _LATE
         else:
-            recipient.content = self._render(recipient, self._content)
+            recipient.content, recipient.dotted = self._render(recipient, self._content)
             recipient.deadline = self._deadline
             self._owed += 1
             self._upstream.send(recipient)
 
-    def _render(self, recipient: Recipient, content: bytes) -> bytes:
-        """The copy of one recipient. What we put in must not open a way to smuggle (promise I2)."""
+    def _render(self, recipient: Recipient, content: bytes) -> tuple[bytes, bool]:
+        """The copy of one recipient, and whether a line of it may begin with a dot.
+
+        What we put in must not open a way to smuggle (promise I2); the lines that are whole as they came were looked
+        at when they came.
+        """
         header = self.client.received_by(recipient.id) if self._door.trace_header else b""
-        if self._plan is None or recipient.recipient is None:  # mode observe passes whom no link could name
-            pieces = mail.untouched(content, header)
+        if self._plan is None or not recipient.link:
+            copy = touched = b"".join(mail.untouched(content, header))
         else:
-            pieces = self._plan.render(self._door.pipeline.link(recipient), header)
-        copy = b"".join(pieces)
-        if fault := dots.line_fault(copy):
+            pieces = self._plan.render(recipient.link, header)
+            copy, touched = b"".join(pieces), self._plan.touched(pieces)
+        if fault := dots.line_fault(touched):
             raise AssertionError(f"own output has a {fault}")
-        return copy
+        return copy, self._dotted or dots.find_dot(touched, 0) >= 0
 
     def _settle(self) -> None:
         """All copies are answered."""

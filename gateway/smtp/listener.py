@@ -322,9 +322,9 @@ class _Connection(asyncio.Protocol):
             case Data():
                 room = self._door.transit < limits.SMTP_TRANSIT_OCTETS_MAX
                 self.session.answer(replies.START_DATA if room else replies.NO_ROOM)
-            case Message(content):
+            case Message(content, dotted):
                 assert self._transaction is not None
-                self._transaction.deliver(content)
+                self._transaction.deliver(content, dotted=dotted)
             case Fault(kind):
                 self._door.metrics.protocol_errors[(PROTOCOL, kind)] += 1
 

@@ -61,6 +61,7 @@ class Message(NamedTuple):
     transaction."""
 
     content: bytes
+    dotted: bool  # False: no line begins with a dot
 
 
 class Fault(NamedTuple):
@@ -112,6 +113,7 @@ class Session:
         self._named = 0  # recipients of this transaction, accepted or not
         self._accepted = 0
         self._searched = 0  # octets of the buffer that were looked through for the end of data
+        self._dot = -1  # the first of them that begins a line with a dot, be it the final one; -1: none
         self._overflow = b""  # the reply to a content that is thrown away as it comes
         self._progress = 0  # octets since the deadline moved
 
@@ -192,6 +194,7 @@ class Session:
             case Data() if granted == b"3":
                 self.state = State.DATA
                 self._searched = self._progress = 0
+                self._dot = -1
                 self._overflow = b""
                 self.deadline = self._now + limits.SMTP_DATA_BLOCK_S
             case Data() if self._buffer:
@@ -356,15 +359,21 @@ class Session:
     def _read_content(self) -> bool:
         """Look for the end of data in what has come; keep no more than the limit."""
         buffer = self._buffer
-        end = dots.find_end(buffer, 0, self._searched)
+        if self._dot < 0:
+            self._dot = dots.find_dot(buffer, 0, self._searched)
+        end = -1 if self._dot < 0 else dots.find_end(buffer, 0, max(self._dot, self._searched))
         if end < 0:
             if self._overflow or len(buffer) > self._size_max + limits.SMTP_SIZE_SLACK:
                 self._overflow = self._overflow or replies.TOO_LARGE
                 # What an end cut in two needs; the octet in front keeps a dot from seeming to open the content.
                 buffer[:-4] = b"\0"
+                self._dot = 0
             self._searched = len(buffer)
             return False
-        content = dots.unstuff(bytes(memoryview(buffer)[:end]))
+        dotted = self._dot < end
+        content = bytes(memoryview(buffer)[:end])
+        if dotted:
+            content = dots.unstuff(content)
         del buffer[: end + dots.END_LENGTH]
         if self._overflow or len(content) > self._size_max:
             self._await_command(self._overflow or replies.TOO_LARGE)
@@ -374,7 +383,7 @@ class Session:
         else:
             self.state = State.MESSAGE
             self.deadline = float("inf")  # the owner bounds what it does, and answers
-            self._ask(Message(content))
+            self._ask(Message(content, dotted))
         return True
 
     # small steps

@@ -23,6 +23,7 @@ class Letter:
     path: bytes = b"b@example.test"
     parameters: dict[bytes, bytes] = field(default_factory=dict)
     content: bytes = b"Subject: x\r\n\r\n.dot\r\n"
+    dotted: bool = True
 
 
 def greeted(*keywords: bytes) -> Conversation:

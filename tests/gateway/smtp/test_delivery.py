@@ -283,3 +283,13 @@ async def test_i2_own_output_that_could_smuggle_is_not_sent(tmp_path: Path, monk
         monkeypatch.setattr("filters.mail.MailPlan.render", lambda *_: [b"Subject: x\r\n\r\na\n.\r\nMAIL\r\n"])
         assert (await client.send(TEXT, b"b@example.test"))[0] == 451
         assert b"DATA" not in hop.commands
+
+
+async def test_two_links_in_one_line_are_given_the_room_they_need(tmp_path: Path) -> None:
+    """Room is kept for the longest link of this message's recipients, not for the longest there can be."""
+    row = b"<p>" + b"x" * 300 + b"<a href={{izinli_link}}>ret</a> <a href={{izinli_link}}>reject</a></p>\r\n"
+    content = b"Subject: x\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + row
+    async with Hop() as hop, house(tmp_path, hop.port) as gate, gate.client() as client:
+        assert (await client.send(content, b"a@example.test", b"b@example.test"))[0] == 250
+        for received, name in zip(sorted(hop.received, key=lambda one: one.rcpt), names(hop), strict=True):
+            assert received.wire.count(b"https://ret.example.test/r/" + name) == 3, "the header field, and both places"

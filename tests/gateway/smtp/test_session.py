@@ -109,7 +109,7 @@ def test_a_whole_conversation() -> None:
         Mail(b"a@example.test", {b"SIZE": b"SIZE=12"}),
         Rcpt(b"b@example.test", {}),
         Data(),
-        Message(b"Subject: x\r\n\r\n.dot\r\n"),
+        Message(b"Subject: x\r\n\r\n.dot\r\n", True),
     ]
 
 

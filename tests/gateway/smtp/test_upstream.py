@@ -26,6 +26,7 @@ class Letter:
     sender_parameters: dict[bytes, bytes] = field(default_factory=dict)
     parameters: dict[bytes, bytes] = field(default_factory=dict)
     content: bytes = b"Subject: x\r\n\r\nbody\r\n"
+    dotted: bool = False
     deadline: float = 0.0
     retried: bool = False
     replies: list[Reply] = field(default_factory=list)
