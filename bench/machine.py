@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import timeit
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,28 @@ VERSION_COMMANDS = {
     "postfix": ["postconf", "-dh", "mail_version"],
     "redis": ["redis-server", "--version"],
 }
+CALIBRATION_RUNS = 200_000
 LIBRARIES = ("izinli", "aiosmtpd", "smpplib", "uvloop", "redis", "hiredis", "cryptography")
+
+
+class _Counter:
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def add(self, value: int) -> int:
+        self.total += value
+        return self.total
+
+
+def _calibration() -> None:
+    _counter.add(1)
+    _lines[_counter.total & 255] = b"%d %b" % (_counter.total, b"abc")
+
+
+_counter = _Counter()
+_lines: dict[int, bytes] = {}
 
 
 def facts() -> dict[str, object]:
@@ -29,6 +51,7 @@ def facts() -> dict[str, object]:
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
         "python": platform.python_version(),
+        "interpreter_ns": interpreter_ns(),
         "versions": _versions(),
     }
 
@@ -36,6 +59,15 @@ def facts() -> dict[str, object]:
 def cpu_model() -> str:
     found = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return str(found[0]) if found else platform.machine()
+
+
+def interpreter_ns() -> int:
+    """How fast this interpreter is, in ns: a method call, a dictionary entry and a formatted line.
+
+    The same version of Python differs by a factor of two between a distribution's build and one compiled without
+    optimisation, and the gateway's figures with it; HAProxy's do not.
+    """
+    return round(min(timeit.repeat(_calibration, number=CALIBRATION_RUNS, repeat=7)) / CALIBRATION_RUNS * 1e9)
 
 
 def load_average() -> float:

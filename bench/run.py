@@ -28,7 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     load_before = machine.load_average()
     facts = machine.facts()
-    console.print(f"{facts['cpu']}, {facts['cores']} cores, kernel {facts['kernel']}, Python {facts['python']}")
+    console.print(
+        f"{facts['cpu']}, {facts['cores']} cores, kernel {facts['kernel']}, Python {facts['python']} "
+        f"({facts['interpreter_ns']} ns)"
+    )
     console.print(f"{plan.rounds} interleaved rounds of {plan.seconds:g} s, medians; load average {load_before:.2f}")
     tables: list[Table] = []
     with tempfile.TemporaryDirectory(prefix="izinli-bench-") as name:
