@@ -1,7 +1,7 @@
 """The embedded consent index: one SQLite file that the gateway's workers read in-process.
 
-Its tables are laid down in `filters.layout`. The current epoch is meta.epoch where meta.ready is 1; nothing is kept that
-the ledger could not give again.
+Its tables are laid down in `filters.layout`. The current epoch is meta.epoch where meta.ready is 1; nothing is kept
+that the ledger could not give again.
 """
 
 from __future__ import annotations
