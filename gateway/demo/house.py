@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from gateway.init import CONFIG_FILE, init
 
 START_S: Final = 30.0  # both planes are up in two; a busy machine may take longer
 _PORT_RANGE: Final = (15_000, 32_000)  # ephemeral ports begin at 32,768
-_PORTS: Final = (8080, 9090, 2525, 2775, 2526, 2776)  # of the sample
+_PORTS: Final = ("8080", "9090", "2525", "2775", "2526", "2776")  # of the sample
 
 
 class DemoFault(Exception):
@@ -45,8 +46,8 @@ class House:
         text = file.read_text(encoding="utf-8")
         for old, new in edits:
             text = text.replace(old, new)
-        for port, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
-            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
+        free = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        text = re.sub(r"(?<=127\.0\.0\.1:)\d+\b", lambda port: str(free.get(port[0], port[0])), text)
         file.write_text(text, encoding="utf-8")
         self.config: Config = load(file)
 
