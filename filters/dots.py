@@ -19,6 +19,8 @@ END_LENGTH: Final = 3
 LINE_MAX: Final = 998
 """Octets of a line without its CRLF (RFC 5321 §4.5.3.1.6, RFC 5322 §2.1.1); Postfix breaks longer ones on the way."""
 
+# bytes.find, and not the regex engine: a third less time in the Python of distributions (an unoptimised build prefers
+# the other way round).
 _DOTTED: Final = b"\r\n."
 _END: Final = re.compile(rb"\r\n\.\r\n")
 
