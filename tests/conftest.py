@@ -25,6 +25,20 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/lib/postfix/sbin"])
 
 
+# Left out of `make check`, like whatever is marked `slow`: they wait for real processes, databases and deadlines.
+SLOW = (
+    *("bench/", "properties/", "registry/", "gateway/test_cli.py", "gateway/test_index.py"),
+    *("gateway/smpp/test_listener.py", "gateway/smpp/test_upstream.py"),
+    *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listened on a moment ago."""
     return free_ports(1)[0]
