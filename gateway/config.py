@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from filters.letters import encode
@@ -449,14 +449,3 @@ def _parse_domain(text: str) -> bytes:
         return text.encode("ascii")
     except UnicodeEncodeError:
         raise ValueError(f"write {text!r} in its ASCII form (xn--…)") from None
-
-
-def dump(config: Config) -> dict[str, Any]:
-    """What an operator may see of a loaded configuration: no secret in it."""
-    return {
-        "data_dir": str(config.data_dir),
-        "workers": config.workers,
-        "index": config.index.url.rpartition("@")[2],
-        "listeners": [f"{one.protocol} {one.bind}" for one in config.listeners],
-        "streams": [rule.stream.name for rule in config.rules],
-    }

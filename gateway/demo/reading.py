@@ -5,13 +5,12 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.policy import SMTP
 
-from gateway.demo.messages import Mail, Sms
 from gateway.demo.sink import Captured
 
 SHOWN_FIELDS = ("List-Unsubscribe", "List-Unsubscribe-Post")
 
 
-def mail_before(mail: Mail, content: bytes) -> str:
+def mail_before(content: bytes) -> str:
     """What the sender wrote."""
     return _texts(content)
 
@@ -21,11 +20,6 @@ def readable(captured: Captured) -> str:
     message = message_from_bytes(captured.content, policy=SMTP)
     fields = [f"{name}: {message[name]}" for name in SHOWN_FIELDS if message[name]]
     return "\n".join([*fields, *([""] if fields else []), _texts(captured.content)])
-
-
-def sms_before(sms: Sms) -> str:
-    """What the sender wrote."""
-    return sms.text
 
 
 def _texts(content: bytes) -> str:

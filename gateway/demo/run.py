@@ -24,7 +24,7 @@ from gateway.demo import messages
 from gateway.demo.esme import Esme
 from gateway.demo.house import DemoFault, House
 from gateway.demo.messages import Mail, Sms
-from gateway.demo.reading import mail_before, readable, sms_before
+from gateway.demo.reading import mail_before, readable
 from gateway.demo.show import Show
 from gateway.demo.sink import Sink
 from gateway.demo.smsc import Smsc
@@ -143,14 +143,14 @@ class _Demo:
         outcome = {2: Outcome.PASS, 4: Outcome.DEFER}.get(code // 100, Outcome.BLOCK)
         passed = outcome is Outcome.PASS
         after = await self._caught(lambda: self._sink.messages, readable) if passed else ""
-        self._note("smtp", mail, outcome, f"{code} {answer}", mail_before(mail, content), after)
+        self._note("smtp", mail, outcome, f"{code} {answer}", mail_before(content), after)
 
     async def _sms(self, sms: Sms) -> None:
         status, answer = await asyncio.to_thread(self._esme.submit, sms)
         outcome = {0: Outcome.PASS, 0x58: Outcome.DEFER}.get(status, Outcome.BLOCK)
         passed = outcome is Outcome.PASS
         after = await self._caught(self._smsc.take_texts, lambda texts: texts) if passed else ""
-        self._note("smpp", sms, outcome, answer, sms_before(sms), after)
+        self._note("smpp", sms, outcome, answer, sms.text, after)
 
     async def _caught(self, look: Callable[[], list[T]], tell: Callable[[T], str]) -> str:
         """What arrived since the last look, once something has."""

@@ -3,7 +3,7 @@
     Link   opens it, opens it again when it is lost, ends it
     Smsc   one socket, from its bind on: requests out, responses in any order, the SMSC's own requests
 
-The sequence numbers are this session's own (SMPP 3.4 §2.7): each maps to whoever waits for the answer. When the socket
+Each socket has sequence numbers of its own (SMPP 3.4 §2.7): each maps to whoever waits for the answer. When the socket
 is lost, or an answer is overdue, the fate of what was sent is unknown, and its client is told ESME_RSYSERR: it may try
 again, and decides itself. Nothing is ever sent twice from here.
 """

@@ -79,15 +79,6 @@ async def chained(directory: Path, *edits: tuple[str, str]) -> AsyncIterator[Cha
                 await asyncio.to_thread(house.close)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def index(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The edit of the configuration that chooses the index."""
-    if request.param == "sqlite":
-        return ('url = "sqlite"', 'url = "sqlite"')
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return ('url = "sqlite"', f'url = "{server.url}"')
-
-
 async def test_i5_consent_refusal_link_and_the_refusal_that_follows(tmp_path: Path, index: tuple[str, str]) -> None:
     async with chained(tmp_path, index) as chain:
         content = letter("alternative", "8bit", "utf-8")
