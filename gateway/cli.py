@@ -296,7 +296,7 @@ class _reachable:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: object) -> None:
         from sqlalchemy.exc import SQLAlchemyError
 
-        from registry.index import IndexDown, IndexUnusable
+        from registry.index.interface import IndexDown, IndexUnusable
         from registry.ledger import KeyMismatch
 
         if isinstance(fault, SQLAlchemyError | IndexDown | IndexUnusable | KeyMismatch):

@@ -10,7 +10,7 @@ from filters.consent import judge
 from filters.key import Fingerprinter
 from filters.model import Brand, Channel, Kind, Outcome, Reason, RecipientType, Stream
 from gateway.config import Config
-from gateway.index import Answers
+from gateway.index.interface import Answers
 from gateway.keys import Keys
 from gateway.pipeline import Question
 from gateway.worker import open_index

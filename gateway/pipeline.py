@@ -19,7 +19,7 @@ from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from filters.model import Channel, Kind, Outcome, Reason, Stream
 from gateway import limits
-from gateway.index import Answers, Asked, ConsentIndex
+from gateway.index.interface import Answers, Asked, ConsentIndex
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 

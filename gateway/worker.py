@@ -20,8 +20,9 @@ from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
 from gateway.config import EMBEDDED, LINK_PATH, Address, Config, Listener
-from gateway.index import Believed, ConsentIndex, SqliteIndex
-from gateway.index_redis import RedisIndex
+from gateway.index.embedded import SqliteIndex
+from gateway.index.interface import Believed, ConsentIndex
+from gateway.index.shared import RedisIndex
 from gateway.journal import Journal
 from gateway.keys import Keys
 from gateway.metrics import Metrics

@@ -23,7 +23,7 @@ from filters.link import LinkMinter, Reject
 from filters.model import Brand, RecipientType, Status
 from registry import pages
 from registry.forms import BodyFault, Wish, read_body, wish
-from registry.index import IndexDown
+from registry.index.interface import IndexDown
 from registry.ledger import Entry, Key, Ledger
 from registry.limits import RETRY_SECONDS, STALLED_SECONDS, WITHDRAWALS_AT_ONCE
 from registry.publish import Publisher, PublisherLoop

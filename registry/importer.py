@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from filters.workdays import oldest_in_time
 from registry.ahead import parse, parse_ahead
-from registry.index import IndexDown
+from registry.index.interface import IndexDown
 from registry.ledger import RECORDED, UNCHANGED, Ledger
 from registry.limits import AHEAD_BYTES_MIN, IMPORT_LINE_BYTES_MAX
 from registry.lines import Bad, Batch, CsvError, Job, Parsed, read_batches, read_header

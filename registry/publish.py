@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from filters.layout import FAMILY_OF, INDEX_FILE, MEMBER_STATUS
 from registry import ledger as facts
-from registry.index import (
+from registry.index.embedded import SqliteIndexWriter
+from registry.index.interface import (
     Build,
     Change,
     IndexDown,
@@ -30,8 +31,7 @@ from registry.index import (
     Superseded,
     Update,
 )
-from registry.index_redis import RedisIndexWriter
-from registry.index_sqlite import SqliteIndexWriter
+from registry.index.shared import RedisIndexWriter
 from registry.ledger import Key, Ledger
 from registry.limits import (
     BUILD_CHUNK_MEMBERS,

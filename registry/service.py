@@ -20,7 +20,7 @@ from filters.model import Brand
 from registry import importer, log
 from registry.citizen import create_app
 from registry.importer import Importer, ImportResult
-from registry.index import IndexState, IndexWriter
+from registry.index.interface import IndexState, IndexWriter
 from registry.ledger import Ledger
 from registry.limits import PUBLISHER_STOP_SECONDS, QUERY_KEYS_MAX
 from registry.publish import IndexStatus, Progress, Publisher, PublisherLoop, open_index

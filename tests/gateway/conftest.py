@@ -12,12 +12,13 @@ import pytest
 from filters.key import Fingerprinter
 from filters.layout import INDEX_FILE, Family
 from filters.model import Brand, Channel, Kind, RecipientType, Stream
-from gateway.index import Believed, ConsentIndex, SqliteIndex
-from gateway.index_redis import RedisIndex
+from gateway.index.embedded import SqliteIndex
+from gateway.index.interface import Believed, ConsentIndex
+from gateway.index.shared import RedisIndex
 from gateway.pipeline import Question
-from registry.index import Change, IndexWriter, Update
-from registry.index_redis import RedisIndexWriter
-from registry.index_sqlite import SqliteIndexWriter
+from registry.index.embedded import SqliteIndexWriter
+from registry.index.interface import Change, IndexWriter, Update
+from registry.index.shared import RedisIndexWriter
 from tests.conftest import RedisServer
 
 KEY = bytes(range(32))

@@ -10,8 +10,8 @@ import pytest
 from filters.layout import Family
 from filters.model import Reason
 from gateway import limits
-from gateway.index import Answers, ConsentIndex
-from gateway.index_redis import RedisIndex
+from gateway.index.interface import Answers, ConsentIndex
+from gateway.index.shared import RedisIndex
 from tests.conftest import RedisServer, eventually_async
 from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written
 
@@ -154,7 +154,7 @@ async def test_a_batch_is_one_write_and_one_answer(redis_server: RedisServer, wr
 
 async def test_i3_a_server_that_does_not_answer_is_hung_up_on(redis_server: RedisServer) -> None:
     """Its late answers must never meet the next question: the connection is closed, not used again."""
-    from registry.index_redis import RedisIndexWriter
+    from registry.index.shared import RedisIndexWriter
     from tests.gateway.conftest import FINGERPRINT
 
     writer = RedisIndexWriter(redis_server.url, FINGERPRINT.check_value())

@@ -14,7 +14,7 @@ from filters.consent import outcome_of
 from filters.link import LinkMinter
 from filters.model import Channel, Kind, Outcome, Reason, RecipientType, Stream
 from gateway import limits
-from gateway.index import UNKNOWN, Answers, Asked, Done, Status
+from gateway.index.interface import UNKNOWN, Answers, Asked, Done, Status
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from filters.key import Fingerprinter
-from registry.index import IndexWriter
+from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
 from tests.conftest import RedisServer, free_port, unavailable

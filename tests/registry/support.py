@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filters.layout import FAMILY_OF, MEMBER_STATUS
 from filters.model import Brand, Channel, RecipientType, Status
-from registry.index import IndexWriter
+from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
 from registry.rules import Move
 from registry.service import Settings

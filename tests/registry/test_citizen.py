@@ -16,7 +16,7 @@ from filters.link import LinkMinter
 from filters.model import Channel, RecipientType, Status
 from registry import citizen, forms
 from registry.citizen import create_app
-from registry.index import IndexDown, IndexWriter
+from registry.index.interface import IndexDown, IndexWriter
 from registry.ledger import Ledger
 from registry.limits import BAD_TOKENS_BURST, BODY_BYTES_MAX, FORM_FIELDS_MAX
 from registry.pages import masked

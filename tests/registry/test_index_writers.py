@@ -9,9 +9,9 @@ import pytest
 
 from filters.key import Fingerprinter
 from filters.layout import Family
-from registry import index_redis
-from registry.index import Change, IndexDown, IndexUnusable, IndexWriter, Superseded, Update
-from registry.index_redis import RedisIndexWriter, bits_for
+from registry.index import shared
+from registry.index.interface import Change, IndexDown, IndexUnusable, IndexWriter, Superseded, Update
+from registry.index.shared import RedisIndexWriter, bits_for
 from registry.publish import open_index
 from tests.conftest import RedisServer
 from tests.registry.support import KEY
@@ -116,7 +116,7 @@ def test_an_abandoned_build_leaves_nothing(writer: IndexWriter) -> None:
     assert holds(writer, ONE, TWO, THREE) == [True, True, False]
     if isinstance(writer, RedisIndexWriter):
         assert writer.client.keys("izinli:2:*") == []
-        assert set(writer.client.hkeys(index_redis.BUILDS)) == {b"1"}
+        assert set(writer.client.hkeys(shared.BUILDS)) == {b"1"}
 
 
 def test_a_build_that_was_killed_is_dropped_by_the_next(open_writer: Callable[[], IndexWriter]) -> None:
@@ -179,7 +179,7 @@ def test_an_index_file_that_is_none_is_down_not_unusable(tmp_path: Path) -> None
 
 @pytest.mark.interop
 def test_redis_faults_are_index_down(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_redis, "INDEX_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(shared, "INDEX_WAIT_SECONDS", 0.2)
     writer = open_index(redis_server.url, Path(), b"k" * 8)
     built(writer)
     redis_server.pause()

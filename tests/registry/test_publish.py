@@ -14,9 +14,10 @@ import pytest
 
 from filters.layout import Family
 from filters.model import RecipientType
-from registry import index_redis, publish
-from registry.index import Build, IndexDown, IndexState, IndexWriter, Plan, Update
-from registry.index_redis import RedisIndexWriter
+from registry import publish
+from registry.index import shared
+from registry.index.interface import Build, IndexDown, IndexState, IndexWriter, Plan, Update
+from registry.index.shared import RedisIndexWriter
 from registry.ledger import Ledger
 from registry.publish import Publisher, PublisherLoop, open_index
 from tests.conftest import RedisServer, eventually
@@ -143,7 +144,7 @@ def test_an_index_of_another_ledger_is_built_again(tmp_path: Path, sqlite_ledger
 def test_a_redis_index_that_has_outgrown_its_layout_is_built_again(
     redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_redis, "CAPACITY_MIN", 128)
+    monkeypatch.setattr(shared, "CAPACITY_MIN", 128)
     writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
     publisher = Publisher(sqlite_ledger, writer)
     first = publisher.ensure()

@@ -19,7 +19,7 @@ import pytest
 
 from filters.link import LinkMinter
 from filters.model import Channel, RecipientType
-from registry.index import IndexUnusable
+from registry.index.interface import IndexUnusable
 from registry.ledger import KeyMismatch
 from registry.service import import_csv, index_status, open_registry, rebuild, verify
 from tests.conftest import RedisServer, accepts, eventually, free_port

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from filters.layout import FORMAT, Family
-from registry.index import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
+from registry.index.interface import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import BUILD_CHUNK_MEMBERS, INDEX_WAIT_SECONDS
 
 CAPACITY: Final = 1 << 62  # a B-tree has no layout to outgrow

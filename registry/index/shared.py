@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from filters.key import split
 from filters.layout import FORMAT, INDEX_KEY, Family, bucket_prefix
-from registry.index import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
+from registry.index.interface import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
 from registry.limits import CONTENTION_TRIES_MAX, INDEX_WAIT_SECONDS
 
 BUILDS: Final = "izinli:builds"

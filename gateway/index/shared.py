@@ -21,7 +21,7 @@ from filters.key import split
 from filters.layout import FAMILY_OF, INDEX_FIELDS, INDEX_KEY, bucket_prefix
 from filters.model import Reason, RecipientType
 from gateway import limits
-from gateway.index import UNKNOWN, Answers, Asked, Believed, Done, Status
+from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Status
 from gateway.log import logger
 
 _pack: Any = hiredis.pack_command  # its stub takes tuples of one

@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit
 
-from filters.letters import encode
 from filters.model import Brand, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
-from filters.sms import RESERVE_MAX
-from gateway import limits
+from gateway.config.listener import Listener, read_listener
+from gateway.config.upstream import Upstream, read_upstream
+from gateway.config.values import Address, Network, address, network, secret, word
 from gateway.toml import Lines, Problem, Table, meant
 
-LISTENERS: Final = ("smtp", "smpp")
 INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
 EMBEDDED: Final = "sqlite"
 LINK_PATH: Final = "/r/"
 """What stands between the public URL and a reject token."""
-PASSWORD_OCTETS_MAX: Final = 128
-
-Network = IPv4Network | IPv6Network
 
 
 class ConfigError(Exception):
@@ -37,39 +32,6 @@ class ConfigError(Exception):
         super().__init__(f"{path}: {len(problems)} problem(s)")
         self.path = path
         self.problems = problems
-
-
-class Address(NamedTuple):
-    """A TCP endpoint."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A door to clients."""
-
-    protocol: str
-    bind: Address
-    allow: tuple[Network, ...]  # an empty list refuses everyone
-    hostname: str = "localhost"
-    trace_header: bool = True  # smtp: put one Received field on top
-    size_max: int = 25 * limits.MIB  # smtp: octets of a message
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where messages go on to."""
-
-    name: str
-    protocol: str
-    hosts: tuple[Address, ...]
-    connections_max: int = 20  # smtp
-    reserve: int = 5  # smpp: characters an operator appends to each text (BTK decision 2016/DK-YED/211)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +140,13 @@ class _Reader:
         index = self._index(top.table("index"))
         registry = self._registry(top.table("registry"))
         admin_table = top.table("admin")
-        admin = self._address(admin_table, "bind", "127.0.0.1:9090")
+        admin = address(admin_table, "bind", "127.0.0.1:9090")
         admin_table.finish()
-        listeners = tuple(self._listener(table) for table in top.tables("listener"))
+        listeners = tuple(read_listener(table) for table in top.tables("listener"))
         if not listeners:
             top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
         upstream_tables = top.table("upstream")
-        upstreams = {name: self._upstream(upstream_tables.table(name), name) for name in upstream_tables.values}
+        upstreams = {name: read_upstream(upstream_tables.table(name), name) for name in upstream_tables.values}
         brands = self._brands(top.tables("brand"))
         accounts = self._accounts(top.tables("account"), upstreams)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
@@ -206,7 +168,7 @@ class _Reader:
         return Index(url, age_max_s)
 
     def _registry(self, table: Table) -> Registry:
-        bind = self._address(table, "bind", "127.0.0.1:8080")
+        bind = address(table, "bind", "127.0.0.1:8080")
         ledger = table.text("ledger", EMBEDDED)
         scheme = urlsplit(ledger).scheme
         if ledger != EMBEDDED and scheme not in ("sqlite", "postgresql"):
@@ -219,35 +181,6 @@ class _Reader:
             table.attempt("public_url", lambda: check_link_base(public_url + LINK_PATH))
         table.finish()
         return Registry(bind, ledger, public_url)
-
-    def _listener(self, table: Table) -> Listener:
-        protocol = table.choice("protocol", LISTENERS)
-        bind = self._address(table, "bind", None)
-        allow = tuple(network for text in table.texts("allow") if (network := self._network(table, "allow", text)))
-        if not allow and "allow" not in table.values:
-            table.note("allow", "is missing, so every client would be refused", 'for example allow = ["10.1.2.0/24"]')
-        for network in allow:
-            if protocol == "smtp" and is_wide(network):
-                fix = "list only the networks your mail servers send from"
-                table.note("allow", f"{network} would make this listener an open relay", fix)
-        hostname = table.text("hostname", "localhost")
-        if not hostname or not hostname.isascii() or not hostname.isprintable() or " " in hostname:
-            table.note("hostname", f"not a host name: {hostname!r}")
-        size_max = table.number("size_max", 25 * limits.MIB, 10_000, limits.SMTP_SIZE_MAX)
-        trace_header = table.flag("trace_header", default=True)
-        table.finish()
-        return Listener(protocol, bind, allow, hostname, trace_header, size_max)
-
-    def _upstream(self, table: Table, name: str) -> Upstream:
-        protocol = table.choice("protocol", LISTENERS)
-        texts = table.texts("hosts")
-        if not texts:
-            table.note("hosts", "names no host", 'for example hosts = ["127.0.0.1:2526"]')
-        hosts = tuple(host for text in texts if (host := table.parsed("hosts", _parse_address, text)))
-        connections_max = table.number("connections_max", 20, 1, 1000)
-        reserve = table.number("reserve", 5, 0, RESERVE_MAX)
-        table.finish()
-        return Upstream(name, protocol, hosts, connections_max, reserve)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}
@@ -280,7 +213,7 @@ class _Reader:
         accounts: dict[bytes, Account] = {}
         smscs = [upstream.name for upstream in upstreams.values() if upstream.protocol == "smpp"]
         for table in tables:
-            system_id = self._ascii(table, "system_id")
+            system_id = word(table, "system_id")
             upstream = table.text("upstream", smscs[0] if smscs else "")
             if upstream not in smscs:
                 table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
@@ -288,9 +221,9 @@ class _Reader:
                 table.note("system_id", f"account {system_id.decode()!r} is defined twice")
             account = Account(
                 system_id,
-                self._secret(table, "password_file"),
-                self._ascii(table, "upstream_system_id"),
-                self._secret(table, "upstream_password_file"),
+                secret(table, "password_file", self._home),
+                word(table, "upstream_system_id"),
+                secret(table, "upstream_password_file", self._home),
                 upstream,
                 table.number("binds_max", 16, 1, 1000),
                 table.number("window", 200, 1, 10_000),
@@ -367,7 +300,7 @@ class _Reader:
             table.note("account", f"there is no [[account]] {account.decode()!r}", meant(account.decode(), known))
         source_addr = table.text("source_addr").encode()
         client_text = table.text("client")
-        client = self._network(table, "client", client_text) if client_text else None
+        client = network(table, "client", client_text) if client_text else None
         table.finish()
         return Match(encoded, account or None, source_addr or None, client)
 
@@ -392,56 +325,6 @@ class _Reader:
             if listener.bind in seen and listener.bind.port:
                 table.note("bind", f"{listener.bind} is another listener's too")
             seen[listener.bind] = 1
-
-    # values
-
-    def _address(self, table: Table, key: str, default: str | None) -> Address:
-        text = table.text(key, default or "", required=default is None)
-        found = table.parsed(key, _parse_address, text) if text else None
-        return found or Address("127.0.0.1", 0)
-
-    def _network(self, table: Table, key: str, text: str) -> Network | None:
-        try:
-            return ip_network(text)
-        except ValueError as error:
-            table.note(key, str(error), 'for example "10.1.2.0/24"')
-            return None
-
-    def _ascii(self, table: Table, key: str) -> bytes:
-        text = table.text(key, required=True)
-        if not text.isascii() or not text.isprintable() or len(text) > 32:
-            table.note(key, "must be at most 32 printable ASCII characters")
-        return encode(text, "ascii")
-
-    def _secret(self, table: Table, key: str) -> bytes:
-        """The first line of a file that only this service should be able to read."""
-        name = table.text(key, required=True)
-        if not name:
-            return b""
-        path = self._home / name
-        try:
-            secret = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
-        except OSError as error:
-            table.note(key, f"{name}: {error.strerror}", "the path is relative to the configuration file")
-            return b""
-        if not 0 < len(secret) <= PASSWORD_OCTETS_MAX or b"\0" in secret:
-            table.note(key, f"{name}: its first line must hold 1 to {PASSWORD_OCTETS_MAX} octets")
-        return secret
-
-
-def is_wide(network: Network) -> bool:
-    """Whether strangers are in this network: more of the public Internet than any one operator has."""
-    if network.is_loopback or network.is_private or network.is_link_local:
-        return network.prefixlen < (8 if network.version == 4 else 7)
-    return network.prefixlen < (16 if network.version == 4 else 32)
-
-
-def _parse_address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"not an address: {text!r}; write host:port, as in 127.0.0.1:2525")
-    return Address(host, int(port))
 
 
 def _parse_domain(text: str) -> bytes:

@@ -1,0 +1,38 @@
+"""The configuration of a gateway: `load` gives one frozen object, or every problem of the file at once."""
+
+from gateway.config.file import (
+    EMBEDDED,
+    INDEX_SCHEMES,
+    LINK_PATH,
+    Account,
+    Config,
+    ConfigError,
+    Index,
+    Match,
+    Registry,
+    Rule,
+    load,
+)
+from gateway.config.listener import Listener
+from gateway.config.upstream import Upstream
+from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Network, is_wide
+
+__all__ = [
+    "EMBEDDED",
+    "INDEX_SCHEMES",
+    "LINK_PATH",
+    "PASSWORD_OCTETS_MAX",
+    "Account",
+    "Address",
+    "Config",
+    "ConfigError",
+    "Index",
+    "Listener",
+    "Match",
+    "Network",
+    "Registry",
+    "Rule",
+    "Upstream",
+    "is_wide",
+    "load",
+]

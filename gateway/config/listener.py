@@ -1,0 +1,44 @@
+"""`[[listener]]`: a door to clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway import limits
+from gateway.config.values import Address, Network, address, is_wide
+from gateway.config.values import network as network_of
+from gateway.toml import Table
+
+PROTOCOLS: Final = ("smtp", "smpp")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A door to clients."""
+
+    protocol: str
+    bind: Address
+    allow: tuple[Network, ...]  # an empty list refuses everyone
+    hostname: str = "localhost"
+    trace_header: bool = True  # smtp: put one Received field on top
+    size_max: int = 25 * limits.MIB  # smtp: octets of a message
+
+
+def read_listener(table: Table) -> Listener:
+    protocol = table.choice("protocol", PROTOCOLS)
+    bind = address(table, "bind", None)
+    allow = tuple(network for text in table.texts("allow") if (network := network_of(table, "allow", text)))
+    if not allow and "allow" not in table.values:
+        table.note("allow", "is missing, so every client would be refused", 'for example allow = ["10.1.2.0/24"]')
+    for network in allow:
+        if protocol == "smtp" and is_wide(network):
+            fix = "list only the networks your mail servers send from"
+            table.note("allow", f"{network} would make this listener an open relay", fix)
+    hostname = table.text("hostname", "localhost")
+    if not hostname or not hostname.isascii() or not hostname.isprintable() or " " in hostname:
+        table.note("hostname", f"not a host name: {hostname!r}")
+    size_max = table.number("size_max", 25 * limits.MIB, 10_000, limits.SMTP_SIZE_MAX)
+    trace_header = table.flag("trace_header", default=True)
+    table.finish()
+    return Listener(protocol, bind, allow, hostname, trace_header, size_max)
