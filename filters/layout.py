@@ -1,17 +1,29 @@
 """How the consent index is laid out: what the registry writes and the gateway reads, in both of its forms.
 
-Redis (intsets of about 128 members, 10.4 octets per consent):
+A fingerprint (`filters.key.split`) is a 32-bit bucket hash and a 63-bit member. The top ten bits of the bucket hash
+choose one of 1024 lanes, the top `bits` of it a bucket of that lane; lanes are what a Redis Cluster spreads over its
+servers and what is compared, mended and told apart in time.
 
-    izinli:index               hash: format epoch bits count cursor heartbeat_ms key_check
-    izinli:<epoch>:b:<bucket>  set of 63-bit integers: BIREYSEL recipients who consent
-    izinli:<epoch>:t:<bucket>  set of 63-bit integers: TACIR recipients who refuse
+Redis 7, one server, Sentinel or Cluster (intsets of 64 to 384 members, 10.4 octets per consent):
 
-    bucket = bucket hash >> (32 - bits), member = the other half of the fingerprint (`filters.key.split`), in decimal.
-    No braces in the keys: in a cluster they would pin all of them to one slot.
+    izinli:index                hash, the state:
+        format epoch bits_b bits_t heartbeat_ms key_check runs   what a reader needs (`READER_FIELDS`)
+        history changes                                          what a filter needs (`FOLLOWER_FIELDS`)
+        cursor next count_b count_t                              the publisher's own
+    {izinli:index}:changes      stream, entry `<n>-0`: field m, members of BIREYSEL that were added, 8 octets each
+    izinli:<epoch>:{<lane>}     hash, the publisher's own: as_of level b t builder
+    izinli:<epoch>:{<lane>}:b:<bucket>   set of integers: BIREYSEL recipients who consent, and MARKER
+    izinli:<epoch>:{<lane>}:t:<bucket>   set of integers: TACIR recipients who refuse, and MARKER
+
+`bits_b` and `bits_t` are 10 to 32: how many bits choose a bucket of the family. MARKER stands in every bucket of a whole
+epoch, also in empty ones: a bucket without it was lost, and its silence means nothing. `runs` names, by their
+replication ids, the masters that are known to lack nothing (`INFO replication`: master_replid; it changes whenever a
+server starts or is promoted). A reader believes no other. `changes` is the number of the newest entry of the stream;
+`history` changes whenever numbers may have been given twice.
 
 SQLite (`index.sqlite`):
 
-    meta(id = 1, format, epoch, ready, count, cursor, heartbeat_ms, key_check)
+    meta(id = 1, format, epoch, ready, count, cursor, heartbeat_ms, key_check, as_of, next_epoch)
     member(epoch, family, fingerprint)      primary key over all three, without row ids
 """
 
@@ -22,11 +34,21 @@ from typing import Final
 
 from filters.model import RecipientType, Status
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 INDEX_FILE: Final = "index.sqlite"
 INDEX_KEY: Final = "izinli:index"
-INDEX_FIELDS: Final = ("format", "epoch", "bits", "heartbeat_ms", "key_check")
-"""What a reader needs of the hash, in this order."""
+CHANGES_KEY: Final = "{izinli:index}:changes"
+CHANGES_FIELD: Final = "m"
+READER_FIELDS: Final = ("format", "epoch", "bits_b", "bits_t", "heartbeat_ms", "key_check", "runs")
+"""What a reader needs of the state, in this order."""
+FOLLOWER_FIELDS: Final = ("epoch", "history", "changes", "runs")
+"""What a filter needs of the state to follow the stream of changes, in this order."""
+
+LANE_BITS: Final = 10
+LANES: Final = 1 << LANE_BITS
+BITS_MAX: Final = 32
+MARKER: Final = -1
+MEMBER_OCTETS: Final = 8  # of a member in the stream, big-endian
 
 
 class Family(IntEnum):
@@ -38,9 +60,19 @@ class Family(IntEnum):
 
 FAMILY_OF: Final = {RecipientType.BIREYSEL: Family.BIREYSEL, RecipientType.TACIR: Family.TACIR}
 MEMBER_STATUS: Final = {RecipientType.BIREYSEL: Status.ONAY, RecipientType.TACIR: Status.RET}
-_LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
+LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
 
 
-def bucket_prefix(epoch: int, family: Family) -> str:
-    """The key of a bucket in Redis, but for its number."""
-    return f"izinli:{epoch}:{_LETTER[family]}:"
+def lane_of(bucket_hash: int) -> int:
+    """The lane of a 32-bit bucket hash."""
+    return bucket_hash >> (32 - LANE_BITS)
+
+
+def lane_key(epoch: int, lane: int) -> str:
+    """The key of a lane's own hash, and the beginning of its buckets' keys."""
+    return f"izinli:{epoch}:{{{lane}}}"
+
+
+def bucket_key(epoch: int, family: Family, bits: int, bucket_hash: int) -> str:
+    """The key of the set that a fingerprint belongs to."""
+    return f"izinli:{epoch}:{{{bucket_hash >> (32 - LANE_BITS)}}}:{LETTER[family]}:{bucket_hash >> (32 - bits)}"
