@@ -17,7 +17,7 @@ PLANES = ("filters", "gateway", "registry")
 HOUSE = {*PLANES, "bench", "tests"}
 
 # `filters` decides from what it is given: no I/O, no clock, no environment, no chance, no log.
-PURE_THIRD_PARTY = {"cryptography", "idna"}
+PURE_THIRD_PARTY = {"bitarray", "cryptography", "idna", "pybloom_live"}
 IMPURE = {
     *("asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "sched"),
     *("secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess"),
@@ -33,8 +33,8 @@ CORES = (
 )
 IO = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "uvloop"}
 
-# The two planes meet in data. One file starts both.
-BOTH_PLANES = ROOT / "gateway/cli.py"
+# The two planes meet in data. The command line starts both.
+BOTH_PLANES = "cli"
 
 
 def sources(*directories: str) -> list[Path]:
@@ -78,7 +78,7 @@ def test_filters_ask_no_clock_and_open_no_file() -> None:
 
 
 def test_gateway_does_not_know_the_registry() -> None:
-    paths = [path for path in sources("gateway") if path != BOTH_PLANES]
+    paths = [path for path in sources("gateway") if not path.name.startswith(BOTH_PLANES)]
     assert offences(paths, lambda name: name != "registry") == []
 
 
