@@ -15,16 +15,17 @@ Redis 7, one server, Sentinel or Cluster (intsets of 64 to 384 members, 10.4 oct
     izinli:<epoch>:{<lane>}:b:<bucket>   set of integers: BIREYSEL recipients who consent, and MARKER
     izinli:<epoch>:{<lane>}:t:<bucket>   set of integers: TACIR recipients who refuse, and MARKER
 
-`bits_b` and `bits_t` are 10 to 32: how many bits choose a bucket of the family. MARKER stands in every bucket of a whole
-epoch, also in empty ones: a bucket without it was lost, and its silence means nothing. `runs` names, by their
+`bits_b` and `bits_t` are 10 to 32: how many bits choose a bucket of the family. MARKER stands in every bucket of a
+whole epoch, also in empty ones: a bucket without it was lost, and its silence means nothing. `runs` names, by their
 replication ids, the masters that are known to lack nothing (`INFO replication`: master_replid; it changes whenever a
 server starts or is promoted). A reader believes no other. `changes` is the number of the newest entry of the stream;
 `history` changes whenever numbers may have been given twice.
 
 SQLite (`index.sqlite`):
 
-    meta(id = 1, format, epoch, ready, count, cursor, heartbeat_ms, key_check, as_of, next_epoch)
+    meta(id = 1, format, epoch, ready, heartbeat_ms, key_check, cursor, as_of, next, count_b, count_t)
     member(epoch, family, fingerprint)      primary key over all three, without row ids
+    build(epoch, cursor, builder, family, done, count_b, count_t)      epochs that are being built
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
 def lane_of(bucket_hash: int) -> int:
     """The lane of a 32-bit bucket hash."""
     return bucket_hash >> (32 - LANE_BITS)
+
+
+def lane_bounds(lane: int) -> tuple[bytes, bytes]:
+    """The lowest fingerprint of a lane, and what is above its highest one."""
+    first, beyond = (number << (32 - LANE_BITS) for number in (lane, lane + 1))
+    return first.to_bytes(4) + bytes(8), b"\xff" * 13 if lane + 1 == LANES else beyond.to_bytes(4) + bytes(8)
 
 
 def lane_key(epoch: int, lane: int) -> str:

@@ -1,42 +1,43 @@
-"""The command line. It alone knows both planes: it starts them, and hands each what it needs of the configuration.
-
-Exit codes are those of sysexits.h: 78 a faulty configuration, 65 bad input, 69 something is not reachable.
+"""The command line. `gateway.cli*` alone knows both planes: it starts them, and hands each what it needs of the
+configuration.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from filters.model import Brand, Channel, RecipientType
-from gateway import keys
-from gateway.config import Config, ConfigError, load
-from gateway.toml import Problem
-
-if TYPE_CHECKING:
-    from registry.service import Settings
-
-EX_DATAERR, EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG = 65, 69, 73, 78
+from filters.model import Channel, RecipientType
+from gateway.cli_common import (
+    EX_CANTCREAT,
+    EX_DATAERR,
+    EX_UNAVAILABLE,
+    AsJson,
+    ConfigFile,
+    brand_of,
+    console,
+    errors,
+    fail,
+    keys_of,
+    load_config,
+    print_json,
+    progress_bar,
+    refuse,
+    settings_of,
+)
+from gateway.cli_index import index_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
-index_app = typer.Typer(help="The consent index: build it anew, compare it with the ledger, ask how it is.")
 app.add_typer(index_app, name="index")
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
-ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="The configuration file.")]
 BrandCode = Annotated[int, typer.Option("--brand", help="İYS brand code.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Plane(StrEnum):
@@ -60,7 +61,7 @@ def init(directory: Annotated[Path, typer.Argument(help="Where to write izinli.t
         for path in write(directory):
             console.print(f"written: {escape(str(path))}")
     except OSError as error:
-        _fail(str(error), EX_CANTCREAT)
+        fail(str(error), EX_CANTCREAT)
     console.print(f"next:    izinli serve -c {escape(str(directory / 'izinli.toml'))}")
 
 
@@ -70,7 +71,7 @@ def check_config(config: ConfigFile) -> None:
     from gateway.check import problems
 
     if found := problems(config):
-        _refuse(config, found)
+        refuse(config, found)
     console.print(f"{escape(str(config))}: no problem found")
 
 
@@ -82,13 +83,13 @@ def serve(
     """Run gateway and registry until SIGTERM, which drains."""
     from gateway.supervisor import serve as run
 
-    loaded = _load(config)
-    secrets = _keys(loaded, create=only is not Plane.GATEWAY)
+    loaded = load_config(config)
+    secrets = keys_of(loaded, create=only is not Plane.GATEWAY)
 
     def registry(page: socket.socket) -> None:
         from registry.service import serve as serve_registry
 
-        serve_registry(_settings(loaded, secrets), sock=page)
+        serve_registry(settings_of(loaded, secrets), sock=page)
 
     with_registry = None if only is Plane.GATEWAY else registry
     sys.exit(run(loaded, secrets, gateway=only is not Plane.REGISTRY, registry=with_registry))
@@ -112,11 +113,11 @@ def import_consents(
     from registry.lines import CsvError
     from registry.service import import_csv
 
-    loaded = _load(config)
-    _brand(loaded, brand)
-    settings = _settings(loaded, _keys(loaded, create=True))
+    loaded = load_config(config)
+    brand_of(loaded, brand)
+    settings = settings_of(loaded, keys_of(loaded, create=True))
     try:
-        with _progress("lines") as bar:
+        with progress_bar("lines") as bar:
             task = bar.add_task("importing", total=None, done=0)
 
             def advance(done: int, total: int, lines: int) -> None:
@@ -124,11 +125,11 @@ def import_consents(
 
             result = import_csv(settings, brand, consents, declare=declare, rejects=rejects, progress=advance)
     except CsvError as error:
-        _fail(f"{consents}: {error}", EX_DATAERR)
+        fail(f"{consents}: {error}", EX_DATAERR)
     except (OSError, SQLAlchemyError, KeyMismatch) as error:
-        _fail(f"{consents}: {error}", EX_UNAVAILABLE)
+        fail(f"{consents}: {error}", EX_UNAVAILABLE)
     if as_json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
     else:
         console.print(
             f"{result.lines:,} lines: {result.recorded:,} recorded, {result.unchanged:,} unchanged, "
@@ -154,10 +155,10 @@ def lookup(
     """What a commercial message to this recipient would be answered now."""
     from gateway.lookup import lookup as find
 
-    loaded = _load(config)
-    found = find(loaded, _keys(loaded, create=False), _brand(loaded, brand), channel, recipient_type, recipient)
+    loaded = load_config(config)
+    found = find(loaded, keys_of(loaded, create=False), brand_of(loaded, brand), channel, recipient_type, recipient)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     console.print(f"canonical form  {escape(found.canonical or 'none: no consent can exist for this spelling')}")
     console.print(f"verdict         {found.outcome} ({found.reason})")
@@ -174,149 +175,6 @@ def demo(
     from gateway.demo.run import run
 
     sys.exit(run(as_json=as_json, keep_serving=keep_serving))
-
-
-@index_app.command()
-def rebuild(config: ConfigFile, as_json: AsJson = False) -> None:
-    """Build the index anew from the ledger while traffic flows."""
-    from registry.service import rebuild as build
-
-    settings = _control(config)
-    with _progress("members") as bar, _reachable():
-        task = bar.add_task("building", total=None, done=0)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, done=done)
-
-        state = build(settings, advance)
-    if as_json:
-        _print_json(asdict(state))
-    else:
-        console.print(f"epoch {state.epoch}: {state.count:,} members")
-
-
-@index_app.command()
-def verify(config: ConfigFile, as_json: AsJson = False) -> None:
-    """Compare the index with the ledger, member by member; exit 1 when they differ."""
-    from registry.service import verify as compare
-
-    settings = _control(config)
-    with _reachable():
-        found = compare(settings)
-    if as_json:
-        _print_json(asdict(found) | {"equal": found.equal})
-    else:
-        console.print(f"ledger {found.ledger_members:,}, index {found.index_members:,} (it says {found.counted:,})")
-        console.print(f"missing in the index {found.missing:,}, surplus {found.surplus:,}")
-        console.print("equal" if found.equal else "they differ; mend with: izinli index rebuild")
-    sys.exit(0 if found.equal else 1)
-
-
-@index_app.command()
-def status(config: ConfigFile, as_json: AsJson = False) -> None:
-    """What the index says of itself."""
-    from registry.service import index_status
-
-    settings = _control(config)
-    with _reachable():
-        found = index_status(settings)
-    if as_json:
-        _print_json(asdict(found))
-        return
-    for name, value in asdict(found).items():
-        console.print(f"{name:16} {escape(str(value))}")
-
-
-# from the configuration to what the planes need
-
-
-def _load(path: Path) -> Config:
-    try:
-        return load(path)
-    except ConfigError as error:
-        _refuse(path, error.problems)
-
-
-def _keys(config: Config, *, create: bool) -> keys.Keys:
-    try:
-        if create:
-            for path in keys.create_missing(config.data_dir):
-                errors.print(f"key written: {escape(str(path))} (keep it in the backup)")
-        return keys.load(config.data_dir)
-    except (keys.KeyFault, OSError) as error:
-        _fail(str(error), EX_CONFIG)
-
-
-def _brand(config: Config, code: int) -> Brand:
-    brand = config.brands.get(code)
-    if brand is None:
-        known = ", ".join(map(str, config.brands))
-        _fail(f"--brand {code}: there is no [[brand]] with this code; known: {known}", EX_CONFIG)
-    return brand
-
-
-def _settings(config: Config, secrets: keys.Keys) -> Settings:
-    from registry.service import Settings
-
-    host, port = config.registry.bind
-    return Settings(
-        data_dir=config.data_dir,
-        ledger=config.registry.ledger,
-        index=config.index.url,
-        host=host,
-        port=port,
-        public_url=config.registry.public_url,
-        brands=config.brands,
-        fingerprint_key=secrets.fingerprint,
-        link_keys=secrets.link,
-        link_key=secrets.link_current,
-    )
-
-
-def _control(path: Path) -> Settings:
-    config = _load(path)
-    return _settings(config, _keys(config, create=False))
-
-
-# what a person sees
-
-
-def _progress(unit: str) -> Progress:
-    """A bar on standard error, gone when it is done, and absent where nobody looks."""
-    counted = TextColumn("{task.fields[done]:,} " + unit)
-    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
-    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
-
-
-class _reachable:
-    """Faults of ledger and index end the command with one line."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: object) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from registry.index.interface import IndexDown, IndexUnusable
-        from registry.ledger import KeyMismatch
-
-        if isinstance(fault, SQLAlchemyError | IndexDown | IndexUnusable | KeyMismatch):
-            _fail(str(fault), EX_UNAVAILABLE)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _refuse(path: Path, problems: list[Problem]) -> NoReturn:
-    for problem in problems:
-        errors.print(escape(f"{path}: {problem}"), soft_wrap=True)
-    errors.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
-    sys.exit(EX_CONFIG)
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    errors.print(escape(text), soft_wrap=True)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from registry.forms import BodyFault, Wish, read_body, wish
 from registry.index.interface import IndexDown
 from registry.ledger import Entry, Key, Ledger
 from registry.limits import RETRY_SECONDS, STALLED_SECONDS, WITHDRAWALS_AT_ONCE
-from registry.publish import Publisher, PublisherLoop
+from registry.publish import Publisher
+from registry.publisher_loop import PublisherLoop
 from registry.rules import Move
 from registry.throttle import Throttle
 

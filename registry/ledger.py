@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select, update
 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
@@ -44,6 +44,13 @@ class Change(NamedTuple):
     fingerprint: bytes
     recipient_type: RecipientType
     status: Status
+
+
+class Folds(NamedTuple):
+    """Changes, and the newest event of the log when they were read: they may be newer than it says, never older."""
+
+    as_of: int
+    changes: list[Change]
 
 
 class Ledger:
@@ -121,17 +128,18 @@ class Ledger:
         with self._engine.connect() as connection:
             return {RecipientType(kind): value for (_, kind), value in _folds(connection, [fingerprint]).items()}
 
-    def changes_of(self, keys: Iterable[Key]) -> list[Change]:
+    def changes_of(self, keys: Iterable[Key]) -> Folds:
         """The state of these keys, as the index must know it; of a key without events there is none."""
         with self._engine.connect() as connection:
-            return _changes(connection, set(keys))
+            return Folds(_head(connection), _changes(connection, set(keys)))
 
-    def changes_after(self, cursor: int, limit: int) -> tuple[list[Change], int]:
+    def changes_after(self, cursor: int, limit: int) -> tuple[Folds, int]:
         """(state of the keys that the next `limit` events after `cursor` are about, number of the last such event).
 
         The state is never older than those events; it may be newer, and is then seen again.
         """
         with self._engine.connect() as connection:
+            as_of = _head(connection)
             columns = [consent_event.c[name] for name in ("seq", "brand", "channel", "recipient", "recipient_type")]
             statement = select(*columns).where(consent_event.c.seq > cursor).order_by(consent_event.c.seq).limit(limit)
             rows = connection.execute(statement).all()
@@ -139,23 +147,31 @@ class Ledger:
                 (self.fingerprint(brand, Channel(channel), recipient.encode()), kind)
                 for _, brand, channel, recipient, kind in rows
             }
-            return _changes(connection, keys), rows[-1][0] if rows else cursor
+            return Folds(as_of, _changes(connection, keys)), rows[-1][0] if rows else cursor
 
-    def members(self, recipient_type: RecipientType, status: Status, chunk: int) -> Iterator[Sequence[bytes]]:
-        """The fingerprints whose fold is `status`, ascending, in chunks."""
-        statement = (
-            select(consent.c.fingerprint)
-            .where(consent.c.recipient_type == recipient_type.value, consent.c.status == status.value)
-            .order_by(consent.c.fingerprint)
-        )
+    def members(
+        self, recipient_type: RecipientType, status: Status, chunk: int, after: bytes = b""
+    ) -> Iterator[Sequence[bytes]]:
+        """The fingerprints above `after` whose fold is `status`, ascending, in chunks."""
+        statement = _members(recipient_type, status).where(consent.c.fingerprint > after)
         with self._engine.connect() as connection:
-            yield from connection.execution_options(yield_per=chunk).execute(statement).scalars().partitions()
+            ordered = statement.order_by(consent.c.fingerprint)
+            yield from connection.execution_options(yield_per=chunk).execute(ordered).scalars().partitions()
 
-    def member_count(self, recipient_type: RecipientType, status: Status) -> int:
-        """How many keys' fold is `status`."""
-        where = (consent.c.recipient_type == recipient_type.value) & (consent.c.status == status.value)
+    def members_between(self, recipient_type: RecipientType, status: Status, low: bytes, high: bytes) -> list[bytes]:
+        """The fingerprints from `low` to below `high` whose fold is `status`."""
+        statement = _members(recipient_type, status)
+        statement = statement.where(consent.c.fingerprint >= low, consent.c.fingerprint < high)
         with self._engine.connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(consent).where(where)).scalar_one())
+            return list(connection.execute(statement).scalars())
+
+    def member_count(self, recipient_type: RecipientType, status: Status, until: bytes | None = None) -> int:
+        """How many keys' fold is `status`; `until`: of the fingerprints up to this one."""
+        counted = _members(recipient_type, status).with_only_columns(func.count())
+        if until is not None:
+            counted = counted.where(consent.c.fingerprint <= until)
+        with self._engine.connect() as connection:
+            return int(connection.execute(counted).scalar_one())
 
     def head(self) -> int:
         """The number of the newest event, 0 in an empty ledger."""
@@ -307,6 +323,11 @@ def transaction_id(move: Move) -> bytes:
     brand, channel, recipient, recipient_type, status, source, consent_date = move
     text = f"{brand}|{channel}|{recipient_type}|{status}|{source}|{consent_date}|"
     return hashlib.sha256(text.encode() + recipient).digest()
+
+
+def _members(recipient_type: RecipientType, status: Status) -> Select[Any]:
+    fold = (consent.c.recipient_type == recipient_type.value, consent.c.status == status.value)
+    return select(consent.c.fingerprint).select_from(consent).where(*fold)
 
 
 def _differs(folds: dict[Key, Consent], fingerprint: bytes, move: Move) -> bool:

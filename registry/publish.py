@@ -1,54 +1,39 @@
 """The publisher: it keeps the consent index equal to the fold of the ledger.
 
-The ledger's log is its own outbox. A build copies the fold under a new epoch and is switched to in one step; after that
-the tail of changes follows the log. Every plan reads the ledger inside the index's own transaction, so whoever writes
-last has the newest facts, and no publisher can put back what another one has just removed (promise I5).
+The ledger's log is its own outbox. A build copies the fold under a new epoch, is announced, catches up with the log and
+is switched to in one step; after that the tail of changes follows the log. Facts go to the index with the number of the
+ledger's newest event, and the index refuses older ones than it has; so of two publishers the one with the newer facts
+wins, and none can put back what another one has just removed (promise I5).
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from filters.layout import FAMILY_OF, INDEX_FILE, MEMBER_STATUS
 from registry import ledger as facts
 from registry.index.embedded import SqliteIndexWriter
-from registry.index.interface import (
-    Build,
-    Change,
-    IndexDown,
-    IndexState,
-    IndexUnusable,
-    IndexWriter,
-    Superseded,
-    Update,
-)
+from registry.index.interface import Build, Change, Facts, IndexDown, IndexState, IndexUnusable, IndexWriter
 from registry.index.shared import RedisIndexWriter
-from registry.ledger import Key, Ledger
+from registry.ledger import Folds, Key, Ledger
 from registry.limits import (
+    BEAT_SECONDS,
     BUILD_CHUNK_MEMBERS,
     CONTENTION_TRIES_MAX,
     REBUILD_EVENTS_MIN,
     TAIL_CHANGES_MAX,
-    TICK_SECONDS,
 )
 
 EMBEDDED: Final = "sqlite"
-SHARED: Final = ("redis", "rediss", "unix")
+_KIND_OF: Final = {family: kind for kind, family in FAMILY_OF.items()}
 
 Progress = Callable[[int, int], None]  # (members done, members in all)
-
-
-class _Behind(Exception):
-    """More has changed than one index transaction takes."""
+Put = Callable[[Facts], list[Change]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +43,22 @@ class IndexStatus:
     fault: str
     epoch: int
     count: int
-    capacity: int
+    room: int  # members it can take before it is laid out anew
     cursor: int
     head: int  # the ledger's newest event
     published_epoch: int  # the newest epoch ever handed to a build
     heartbeat_age_s: float | None  # None: the index is not usable
+    memory: int  # octets, about
 
 
 def open_index(url: str, data_dir: Path, key_check: bytes) -> IndexWriter:
-    """The writer for `url`: "sqlite" (a file in `data_dir`), redis://, rediss:// or unix://. Does not connect.
+    """The writer for `url`: "sqlite" (a file in `data_dir`) or what `filters.index_url` reads. Does not connect.
 
-    Raises ValueError for any other scheme.
+    Raises ValueError for anything else.
     """
     if url == EMBEDDED:
         data_dir.mkdir(parents=True, exist_ok=True)
         return SqliteIndexWriter(data_dir / INDEX_FILE, key_check)
-    if (scheme := urlsplit(url).scheme) not in SHARED:
-        raise ValueError(f"the index can be {EMBEDDED}, {', '.join(SHARED)}, not {scheme or url}")
     return RedisIndexWriter(url, key_check)
 
 
@@ -84,6 +68,7 @@ class Publisher:
     def __init__(self, ledger: Ledger, writer: IndexWriter) -> None:
         self._ledger = ledger
         self._writer = writer
+        self._beaten = 0.0  # monotonic
 
     def ensure(self, progress: Progress | None = None) -> IndexState:
         """Make the index usable and level with the ledger, whatever is found there. For a start: see `tick`."""
@@ -92,14 +77,16 @@ class Publisher:
         return self.tick(progress)
 
     def tick(self, progress: Progress | None = None) -> IndexState:
-        """Follow the log to its head in bounded steps, then renew the heartbeat. Builds an index that is unusable.
+        """Follow the log to its head in bounded steps, and renew the heartbeat. Builds an index that is unusable.
 
         An epoch that was handed out but never switched to is no reason here: its build may be going on elsewhere.
         """
-        if self._fault(self._writer.state(), unfinished=False):
+        state = self._writer.state()
+        if state is None or self._fault(state, unfinished=False):
             return self.rebuild(progress)
         try:
-            return self._tail()
+            self._mend()
+            return self._tail(state)
         except IndexUnusable:  # emptied since we looked
             return self.rebuild(progress)
 
@@ -116,36 +103,55 @@ class Publisher:
         Raises IndexDown also for an index that is empty or half built: the build that is due will know these keys, but
         an acknowledgement should not lean on it.
         """
-        wanted = list(keys)
         try:
-            self._writer.update(lambda _state: Update(memberships(self._ledger.changes_of(wanted))))
+            self._put(self._writer.put, self._ledger.changes_of(keys))
         except IndexUnusable as error:
             raise IndexDown(f"it has to be built first: {error}") from error
 
-    def rebuild(self, progress: Progress | None = None) -> IndexState:
-        """Build the index under a new epoch and switch to it. Until then readers keep the old one and its heartbeat."""
+    def rebuild(self, progress: Progress | None = None, *, anew: bool = False) -> IndexState:
+        """Build the index under a new epoch and switch to it. Until then readers keep the old one and its heartbeat.
+
+        A build that was cut short is gone on with, unless it is to begin `anew`. One that is cut short now is left to
+        the next call.
+        """
         state = self._writer.state()
         keep_level = state is not None and not self._foreign(state)
-        epoch = self._ledger.next_epoch(self._writer.last_epoch())
-        counts = [self._ledger.member_count(kind, status) for kind, status in MEMBER_STATUS.items()]
-        build = self._writer.build(epoch, sum(counts))
-        try:
+        counts = [self._ledger.member_count(kind, MEMBER_STATUS[kind]) for kind in _KIND_OF.values()]
+        build = self._begun(sum(counts), anew=anew)
+        if build is None:
+            epoch = self._ledger.next_epoch(self._writer.last_epoch())
             cursor = self._ledger.head()  # before the members are read: what commits in between is seen twice
+            build = self._writer.build(epoch, (counts[0], counts[1]), cursor)
+        try:
             self._copy(build, sum(counts), progress, keep_level=keep_level)
-        except BaseException:
+            cursor = self._catch_up(build, build.cursor)
+            build.announce()
+            return build.switch(self._catch_up(build, cursor))
+        except IndexUnusable as error:
             _abandon(build)
-            raise
-        return self._switch(build, cursor)
+            raise IndexDown(f"what was built is lost: {error}") from error
 
     def status(self) -> IndexStatus:
         """What the index says of itself, beside the ledger. Changes nothing."""
         state = self._writer.state()
         head, published = self._ledger.head(), self._ledger.published_epoch()
         fault = self._fault(state, unfinished=True)
+        memory = self._writer.memory()
         if state is None:
-            return IndexStatus(fault, self._writer.last_epoch(), 0, 0, 0, head, published, None)
+            return IndexStatus(fault, self._writer.last_epoch(), 0, 0, 0, head, published, None, memory)
         age_s = max(0.0, time.time() - state.heartbeat_ms / 1000)
-        return IndexStatus(fault, state.epoch, state.count, state.capacity, state.cursor, head, published, age_s)
+        room = sum(state.room)
+        return IndexStatus(fault, state.epoch, state.count, room, state.cursor, head, published, age_s, memory)
+
+    def mend(self, changes: Iterable[Change]) -> None:
+        """Read the keys of these changes from the ledger; put what it says of them, and the changes themselves about
+        those that it knows nothing of: what only the index has goes. Raises IndexUnusable."""
+        wanted = list(changes)
+        folds = self._ledger.changes_of(_keys(wanted))
+        known = memberships(folds.changes)
+        told = {(change.family, change.fingerprint) for change in known}
+        unknown = [change for change in wanted if (change.family, change.fingerprint) not in told]
+        self._insist(self._writer.put, Facts(folds.as_of, [*known, *unknown]), unknown)
 
     def _fault(self, state: IndexState | None, *, unfinished: bool) -> str:
         """Why the index has to be built, or "". `unfinished`: a newer epoch than its own counts as a reason."""
@@ -153,8 +159,8 @@ class Publisher:
             return "empty, half built, of another format or of another key" if state is None else foreign
         if unfinished and state.epoch < (published := self._ledger.published_epoch()):
             return f"epoch {state.epoch}, but the build of epoch {published} was begun"
-        if state.count > state.capacity:
-            return f"laid out for {state.capacity} members, but has {state.count}"
+        if state.full:
+            return f"laid out for {state.room} members, but has {state.counts}"
         return ""
 
     def _foreign(self, state: IndexState) -> str:
@@ -165,105 +171,93 @@ class Publisher:
             return "ahead of the ledger: the ledger is an older copy"
         return ""
 
-    def _tail(self) -> IndexState:
-        """Steps until the log's head is reached; only the last one beats, so a heartbeat means “level at that time”."""
-        level = False
+    def _begun(self, members: int, *, anew: bool) -> Build | None:
+        """A build that can be gone on with."""
+        build = self._writer.unfinished()
+        if build is None:
+            return None
+        head = self._ledger.head()
+        ours = build.epoch <= self._ledger.published_epoch() and build.cursor <= head
+        if anew or not ours or head - build.cursor > max(REBUILD_EVENTS_MIN, members):
+            _abandon(build)
+            return None
+        return build
 
-        def plan(state: IndexState) -> Update:
-            nonlocal level
-            changes, cursor = self._ledger.changes_after(state.cursor, TAIL_CHANGES_MAX)
-            level = cursor - state.cursor < TAIL_CHANGES_MAX  # the log has no gaps
-            return Update(memberships(changes), cursor, beat=level)
+    def _mend(self) -> None:
+        """Give servers that started or were promoted what they may lack, so that readers believe them again."""
+        lost_after = self._writer.lost_after()
+        if lost_after is not None:
+            self._follow(self._writer.put, lost_after)
+            self._writer.vouch()
 
-        while not level:
-            state = self._writer.update(plan)
+    def _tail(self, state: IndexState) -> IndexState:
+        """Steps until the log's head is reached; only then it beats, so a heartbeat means “level at that time”."""
+        cursor = self._follow(self._writer.put, state.cursor)
+        if cursor == state.cursor and time.monotonic() - self._beaten < BEAT_SECONDS:
+            return state
+        state = self._writer.beat(cursor)
+        self._beaten = time.monotonic()
         return state
 
     def _copy(self, build: Build, total: int, progress: Progress | None, *, keep_level: bool) -> None:
         """All members into the build; meanwhile the epoch that is still being read is kept level, if it is ours."""
+        resumed, after = build.done or (None, b"")
         done, beaten = 0, time.monotonic()
-        for kind, status in MEMBER_STATUS.items():
-            for chunk in self._ledger.members(kind, status, BUILD_CHUNK_MEMBERS):
-                build.add(FAMILY_OF[kind], chunk)
+        for family, kind in _KIND_OF.items():
+            begin = b"" if resumed is None or family > resumed else after if family is resumed else None
+            if begin is None:  # the whole family is in it
+                done += self._ledger.member_count(kind, MEMBER_STATUS[kind])
+                continue
+            done += self._ledger.member_count(kind, MEMBER_STATUS[kind], begin) if begin else 0
+            for chunk in self._ledger.members(kind, MEMBER_STATUS[kind], BUILD_CHUNK_MEMBERS, begin):
+                build.add(family, chunk)
                 done += len(chunk)
                 if progress is not None:
                     progress(done, total)
-                if keep_level and time.monotonic() - beaten >= TICK_SECONDS:
-                    with suppress(IndexUnusable):  # emptied meanwhile: nobody reads it
-                        self._tail()
+                if keep_level and time.monotonic() - beaten >= BEAT_SECONDS:
+                    self._keep_level()
                     beaten = time.monotonic()
 
-    def _switch(self, build: Build, cursor: int) -> IndexState:
-        """Catch up with what was recorded during the copy, then switch with the rest in one transaction."""
-
-        def plan(_state: IndexState) -> Update:
-            changes, seen = self._ledger.changes_after(cursor, TAIL_CHANGES_MAX)
-            if seen - cursor == TAIL_CHANGES_MAX:
-                raise _Behind
-            return Update(memberships(changes), seen, beat=True)
-
-        try:
-            for _ in range(CONTENTION_TRIES_MAX):
-                cursor = self._catch_up(build, cursor)
-                with suppress(_Behind):
-                    return build.switch(plan)
-        except Superseded:
-            _abandon(build)
-            raise
-        _abandon(build)
-        raise IndexDown("consents are recorded faster than the index takes them")
+    def _keep_level(self) -> None:
+        """A step for the epoch that readers have while another one is built."""
+        with suppress(IndexUnusable):  # emptied meanwhile: nobody reads it
+            state = self._writer.state()
+            if state is not None:
+                self._mend()
+                self._tail(state)
 
     def _catch_up(self, build: Build, cursor: int) -> int:
-        seen = cursor - TAIL_CHANGES_MAX
-        while cursor - seen == TAIL_CHANGES_MAX:
-            seen = cursor
-            changes, cursor = self._ledger.changes_after(cursor, TAIL_CHANGES_MAX)
-            if changes:
-                build.apply(memberships(changes))
-        return cursor
+        """Put what was recorded after `cursor` into the build; the new cursor."""
+        return self._follow(build.put, cursor)
 
+    def _follow(self, put: Put, cursor: int) -> int:
+        """Put the log's events after `cursor` in bounded steps; returns the last one's number."""
+        while True:
+            folds, seen = self._ledger.changes_after(cursor, TAIL_CHANGES_MAX)
+            self._put(put, folds)
+            if seen - cursor < TAIL_CHANGES_MAX:  # the log has no gaps
+                return seen
+            cursor = seen
 
-class PublisherLoop:
-    """The body of one thread that keeps the index level until `stop` is set; its attributes are for the health page.
+    def _put(self, put: Put, folds: Folds) -> None:
+        if folds.changes:
+            self._insist(put, Facts(folds.as_of, memberships(folds.changes)), ())
 
-    A fault of the index or the ledger is remembered and the work tried again at the next tick; any other exception is
-    our own, ends the thread and shows as a loop that no longer moves.
-    """
-
-    def __init__(self, publisher: Publisher, stop: threading.Event) -> None:
-        self._publisher = publisher
-        self._stop = stop
-        self._moved = self._level = time.monotonic()
-        self.fault = "not yet level with the ledger"  # "" when the last tick went through
-
-    def run(self) -> None:
-        step = self._publisher.ensure
-        while not self._stop.is_set():
-            self._moved = time.monotonic()
-            try:
-                step(self._moving)
-            except (IndexDown, SQLAlchemyError) as error:
-                self.fault = f"{type(error).__name__}: {error}"
-            else:
-                step = self._publisher.tick
-                self._moved = self._level = time.monotonic()
-                self.fault = ""
-            self._stop.wait(TICK_SECONDS)
-
-    @property
-    def moved_age_s(self) -> float:
-        """Seconds since the loop last did anything, a step of a long build included."""
-        return time.monotonic() - self._moved
-
-    @property
-    def level_age_s(self) -> float:
-        """Seconds since the index was last level with the ledger (since the start, if it never was)."""
-        return time.monotonic() - self._level
-
-    def _moving(self, _done: int, _total: int) -> None:
-        self._moved = time.monotonic()
-        if self._stop.is_set():
-            raise IndexDown("stopping: the build is left to the next start")
+    def _insist(self, put: Put, told: Facts, unknown: Iterable[Change]) -> None:
+        """Put facts; those that came too late are read again. `unknown`: changes that the ledger has no facts for."""
+        kept = {(change.family, change.fingerprint): change for change in unknown}
+        for _ in range(CONTENTION_TRIES_MAX):
+            refused = put(told)
+            if not refused:
+                return
+            folds = self._ledger.changes_of(_keys(refused))
+            if folds.as_of <= told.as_of:
+                raise IndexUnusable("the index knows facts that this ledger does not have")
+            again = memberships(folds.changes)
+            found = {(change.family, change.fingerprint) for change in again}
+            still = [change for key, change in kept.items() if change in refused and key not in found]
+            told = Facts(folds.as_of, [*again, *still])
+        raise IndexDown("other publishers write too often")
 
 
 def memberships(changes: Iterable[facts.Change]) -> list[Change]:
@@ -271,6 +265,10 @@ def memberships(changes: Iterable[facts.Change]) -> list[Change]:
     return [
         Change(FAMILY_OF[kind], fingerprint, status is MEMBER_STATUS[kind]) for fingerprint, kind, status in changes
     ]
+
+
+def _keys(changes: Iterable[Change]) -> list[Key]:
+    return [(change.fingerprint, _KIND_OF[change.family].value) for change in changes]
 
 
 def _abandon(build: Build) -> None:

@@ -14,16 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from filters.layout import FAMILY_OF, MEMBER_STATUS
 from filters.link import LinkMinter
 from filters.model import Brand
 from registry import importer, log
+from registry import verify as verification
 from registry.citizen import create_app
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
 from registry.ledger import Ledger
-from registry.limits import PUBLISHER_STOP_SECONDS, QUERY_KEYS_MAX
-from registry.publish import IndexStatus, Progress, Publisher, PublisherLoop, open_index
+from registry.limits import PUBLISHER_STOP_SECONDS
+from registry.publish import IndexStatus, Progress, Publisher, open_index
+from registry.publisher_loop import PublisherLoop
+from registry.verify import Verification
 from registry.web import WebServer
 
 
@@ -49,21 +51,6 @@ class Registry(NamedTuple):
     ledger: Ledger
     writer: IndexWriter
     publisher: Publisher
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The index beside the ledger's fold, member by member."""
-
-    ledger_members: int
-    index_members: int
-    missing: int  # the ledger's fold has them, the index does not
-    surplus: int  # the index has them, the fold does not
-    counted: int  # what the index says of itself
-
-    @property
-    def equal(self) -> bool:
-        return not self.missing and not self.surplus and self.counted == self.index_members
 
 
 @contextmanager
@@ -108,13 +95,14 @@ def import_csv(
     return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault)
 
 
-def rebuild(settings: Settings, progress: Progress | None = None) -> IndexState:
-    """Build the index anew from the ledger; also after a change of the fingerprint key.
+def rebuild(settings: Settings, progress: Progress | None = None, *, anew: bool = False) -> IndexState:
+    """Build the index anew from the ledger, or go on with a build that was cut short (unless `anew`).
 
-    `progress(members_done, members_total)` is called after each chunk. Raises IndexDown or SQLAlchemyError.
+    Also after a change of the fingerprint key. `progress(members_done, members_total)` is called after each chunk.
+    Raises IndexDown or SQLAlchemyError.
     """
     with open_registry(settings, refold=True) as registry:
-        return registry.publisher.rebuild(progress)
+        return registry.publisher.rebuild(progress, anew=anew)
 
 
 def index_status(settings: Settings) -> IndexStatus:
@@ -123,23 +111,19 @@ def index_status(settings: Settings) -> IndexStatus:
         return registry.publisher.status()
 
 
-def verify(settings: Settings) -> Verification:
-    """Compare the index with the ledger's fold, member by member; changes nothing.
+def verify(
+    settings: Settings, progress: verification.Progress | None = None, *, repair: bool = False
+) -> tuple[Verification, bool]:
+    """Compare the index with the ledger's fold, member by member: (what was found, whether they are equal now).
 
-    While consents are being recorded, those of the last second may show as differences. Raises IndexDown,
-    IndexUnusable, SQLAlchemyError or KeyMismatch.
+    `repair`: make them equal and compare again. Raises IndexDown, IndexUnusable, SQLAlchemyError or KeyMismatch.
     """
     with open_registry(settings) as registry:
-        writer = registry.writer
-        expected = found = total = 0
-        for kind, status in MEMBER_STATUS.items():
-            for chunk in registry.ledger.members(kind, status, QUERY_KEYS_MAX):
-                expected += len(chunk)
-                found += sum(writer.contains(FAMILY_OF[kind], chunk))
-            total += writer.members(FAMILY_OF[kind])
-        state = writer.state()
-        counted = 0 if state is None else state.count
-    return Verification(expected, total, expected - found, total - found, counted)
+        found = verification.verify(registry.ledger, registry.writer, progress)
+        if found.equal or not repair:
+            return found, found.equal
+        verification.repair(registry.publisher, found.differences)
+        return found, verification.verify(registry.ledger, registry.writer, progress).equal
 
 
 def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filters.layout import FAMILY_OF, MEMBER_STATUS
+from filters.layout import FAMILY_OF
 from filters.model import Brand, Channel, RecipientType, Status
 from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
 from registry.rules import Move
 from registry.service import Settings
+from registry.verify import verify
 
 KEY = b"fingerprint key of these tests, 3"[:32]
 LINK_KEY = b"link key of these tests, 32 bytes"[:32]
@@ -71,20 +72,11 @@ def may_be_sent(writer: IndexWriter, ledger: Ledger, one: Move) -> bool:
 
 def differences(writer: IndexWriter, ledger: Ledger) -> list[str]:
     """Where the index is not the fold of the ledger; empty: it is."""
-    found = []
-    total = 0
-    for kind, status in MEMBER_STATUS.items():
-        family = FAMILY_OF[kind]
-        expected = [one for chunk in ledger.members(kind, status, 1000) for one in chunk]
-        missing = writer.contains(family, expected).count(False)
-        members = writer.members(family)
-        total += members
-        if missing or members != len(expected):
-            found.append(f"{kind}: {len(expected)} expected, {members} there, {missing} missing")
-    state = writer.state()
-    if state is None or state.count != total:
-        found.append(f"the index counts {state and state.count} and has {total}")
-    return found
+    found = verify(ledger, writer, tries=1)
+    said = [f"{one.family.name} {one.range}: ledger {one.ledger}, index {one.index}" for one in found.differences]
+    if found.counted != found.index_members:
+        said.append(f"the index counts {found.counted} and has {found.index_members}")
+    return said
 
 
 def settings(data_dir: Path, index: str = "sqlite", ledger: str = "sqlite", port: int = 0) -> Settings:

@@ -90,19 +90,20 @@ def test_a_judge_sees_the_fold_just_before_each_move(ledger: Ledger) -> None:
 
 def test_changes_follow_the_log_in_bounded_steps(ledger: Ledger) -> None:
     record(ledger, onay(1), onay(2), ret(1, "2026-01-02 00:00:00"), ret(3, kind=TACIR))
-    changes, cursor = ledger.changes_after(0, 2)
-    assert cursor == 2
+    (as_of, changes), cursor = ledger.changes_after(0, 2)
+    assert (as_of, cursor) == (4, 2)
     said = {change.fingerprint: change.status for change in changes}
     assert said == {fingerprint(ledger, onay(1)): Status.RET, fingerprint(ledger, onay(2)): Status.ONAY}
-    changes, cursor = ledger.changes_after(cursor, 2)
+    (_, changes), cursor = ledger.changes_after(cursor, 2)
     assert (len(changes), cursor) == (2, 4)
-    assert ledger.changes_after(4, 2) == ([], 4)
+    assert ledger.changes_after(4, 2) == ((4, []), 4)
 
 
 def test_changes_of_keys_are_about_these_keys_only(ledger: Ledger) -> None:
     record(ledger, onay(1), ret(1, kind=TACIR), onay(2))
     one = fingerprint(ledger, onay(1))
-    assert ledger.changes_of([(one, TACIR), (b"nobody's key"[:12], TACIR)]) == [Change(one, TACIR, Status.RET)]
+    asked = [(one, TACIR), (b"nobody's key"[:12], TACIR)]
+    assert ledger.changes_of(asked) == (3, [Change(one, TACIR, Status.RET)])
 
 
 def test_members_come_in_order_and_in_chunks(ledger: Ledger) -> None:
@@ -112,6 +113,11 @@ def test_members_come_in_order_and_in_chunks(ledger: Ledger) -> None:
     members = [member for chunk in chunks for member in chunk]
     assert members == sorted(fingerprint(ledger, onay(index)) for index in range(25))
     assert ledger.member_count(RecipientType.BIREYSEL, Status.ONAY) == 25
+    assert ledger.member_count(RecipientType.BIREYSEL, Status.ONAY, members[9]) == 10
+    after = [one for chunk in ledger.members(RecipientType.BIREYSEL, Status.ONAY, 10, members[9]) for one in chunk]
+    assert after == members[10:]
+    between = ledger.members_between(RecipientType.BIREYSEL, Status.ONAY, members[3], members[7])
+    assert sorted(between) == members[3:7]
 
 
 def test_more_keys_than_fit_one_query(ledger: Ledger) -> None:

@@ -14,12 +14,13 @@ import pytest
 
 from filters.layout import Family
 from filters.model import RecipientType
-from registry import publish
-from registry.index import shared
-from registry.index.interface import Build, IndexDown, IndexState, IndexWriter, Plan, Update
+from registry import publish, publisher_loop
+from registry.index import build
+from registry.index.interface import Build, Change, Facts, IndexDown, IndexState, IndexWriter
 from registry.index.shared import RedisIndexWriter
 from registry.ledger import Ledger
-from registry.publish import Publisher, PublisherLoop, open_index
+from registry.publish import Publisher, open_index
+from registry.publisher_loop import PublisherLoop
 from tests.conftest import RedisServer, eventually
 from tests.registry.support import KEY, differences, fingerprint, is_member, may_be_sent, onay, record, ret
 
@@ -59,19 +60,21 @@ def test_a_tick_takes_bounded_steps_and_beats_once_level(
     publisher.ensure()
     monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 10)
     record(sqlite_ledger, *(onay(index) for index in range(35)))
-    updates: list[Update] = []
-    update = writer.update
+    steps: list[int] = []
+    put, beat = writer.put, writer.beat
 
-    def noting(plan: Plan) -> IndexState:
-        def wrapped(state: IndexState) -> Update:
-            updates.append(plan(state))
-            return updates[-1]
+    def noting(facts: Facts) -> list[Change]:
+        steps.append(len(facts.changes))
+        return put(facts)
 
-        return update(wrapped)
+    def beating(cursor: int) -> IndexState:
+        steps.append(-cursor)
+        return beat(cursor)
 
-    monkeypatch.setattr(writer, "update", noting)
+    monkeypatch.setattr(writer, "put", noting)
+    monkeypatch.setattr(writer, "beat", beating)
     assert publisher.tick().cursor == 35
-    assert [(len(one.changes), one.beat) for one in updates] == [(10, False), (10, False), (10, False), (5, True)]
+    assert steps == [10, 10, 10, 5, -35]
     assert differences(writer, sqlite_ledger) == []
 
 
@@ -144,15 +147,16 @@ def test_an_index_of_another_ledger_is_built_again(tmp_path: Path, sqlite_ledger
 def test_a_redis_index_that_has_outgrown_its_layout_is_built_again(
     redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "CAPACITY_MIN", 128)
+    monkeypatch.setattr(build, "GROWTH_MAX", 0)
     writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
     publisher = Publisher(sqlite_ledger, writer)
-    first = publisher.ensure()
-    record(sqlite_ledger, *(onay(index) for index in range(first.capacity + 1)))
-    assert publisher.tick().count > first.capacity
+    assert publisher.ensure().room == (0, 0)
+    record(sqlite_ledger, onay(1))
+    publisher.tick()
+    monkeypatch.undo()
+    assert publisher.status().fault.startswith("laid out for")
     second = publisher.tick()
-    assert second.epoch == 2
-    assert second.capacity >= 2 * first.capacity
+    assert (second.epoch, second.full) == (2, False)
     assert differences(writer, sqlite_ledger) == []
     writer.close()
 
@@ -201,30 +205,35 @@ def test_i5_a_withdrawal_is_not_acknowledged_while_redis_is_down(
     writer.close()
 
 
-class Interrupted:
-    """A build during whose steps something else happens: `during(step)` is called after "add" and before "switch"."""
-
-    def __init__(self, build: Build, during: Callable[[str], None]) -> None:
-        self._build = build
-        self._during = during
-        self.apply = build.apply
-        self.abandon = build.abandon
-
-    def add(self, family: Family, fingerprints: Sequence[bytes]) -> None:
-        self._build.add(family, fingerprints)
-        self._during("add")
-
-    def switch(self, plan: Plan) -> IndexState:
-        self._during("switch")
-        return self._build.switch(plan)
-
-
-def interrupt(writer: IndexWriter, monkeypatch: pytest.MonkeyPatch, during: Callable[[str], None]) -> None:
+def during(writer: IndexWriter, monkeypatch: pytest.MonkeyPatch, happens: Callable[[str], None]) -> None:
+    """`happens(step)` is called after each "add", before and after "announce", and before "switch" of a build."""
     build = writer.build
-    monkeypatch.setattr(writer, "build", lambda epoch, expected: Interrupted(build(epoch, expected), during))
+
+    def interrupted(epoch: int, expected: tuple[int, int], cursor: int) -> Build:
+        one = build(epoch, expected, cursor)
+        add, announce, switch = one.add, one.announce, one.switch
+
+        def adding(family: Family, fingerprints: Sequence[bytes]) -> None:
+            add(family, fingerprints)
+            happens("add")
+
+        def announcing() -> None:
+            happens("before announce")
+            announce()
+            happens("announced")
+
+        def switching(cursor: int) -> IndexState:
+            happens("switch")
+            return switch(cursor)
+
+        for name, step in (("add", adding), ("announce", announcing), ("switch", switching)):
+            monkeypatch.setattr(one, name, step)
+        return one
+
+    monkeypatch.setattr(writer, "build", interrupted)
 
 
-@pytest.mark.parametrize("moment", ["add", "switch"])
+@pytest.mark.parametrize("moment", ["add", "before announce", "announced", "switch"])
 def test_i5_a_withdrawal_during_a_build_is_in_both_epochs(
     sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -233,16 +242,17 @@ def test_i5_a_withdrawal_during_a_build_is_in_both_epochs(
     monkeypatch.setattr(publish, "BUILD_CHUNK_MEMBERS", 7)
     withdrawn: list[int] = []
 
-    def during(step: str) -> None:
+    def happens(step: str) -> None:
         if step == moment:
             withdraw(sqlite_ledger, publisher, len(withdrawn))
             withdrawn.append(len(withdrawn))
             assert not any(may_be_sent(writer, sqlite_ledger, onay(index)) for index in withdrawn)
 
-    interrupt(writer, monkeypatch, during)
+    during(writer, monkeypatch, happens)
     assert publisher.rebuild().epoch == 2
     assert withdrawn
     assert not any(may_be_sent(writer, sqlite_ledger, onay(index)) for index in withdrawn)
+    publisher.tick()
     assert differences(writer, sqlite_ledger) == []
 
 
@@ -253,33 +263,13 @@ def test_a_build_catches_up_with_more_than_one_step(
     monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 10)
     rounds: Iterator[list[int]] = iter([list(range(1, 30)), list(range(30, 60)), []])
 
-    def during(step: str) -> None:
-        if new := next(rounds, []):
+    def happens(step: str) -> None:
+        if step != "switch" and (new := next(rounds, [])):
             record(sqlite_ledger, *(onay(index) for index in new))
 
-    interrupt(writer, monkeypatch, during)
+    during(writer, monkeypatch, happens)
     assert publisher.rebuild().count == 60
     assert differences(writer, sqlite_ledger) == []
-
-
-def test_a_build_gives_up_when_it_cannot_keep_pace(
-    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record(sqlite_ledger, onay(0))
-    publisher.ensure()
-    monkeypatch.setattr(publish, "TAIL_CHANGES_MAX", 2)
-    count = iter(range(1, 1000))
-
-    def during(step: str) -> None:
-        if step == "switch":
-            record(sqlite_ledger, onay(next(count)), onay(next(count)))
-
-    interrupt(writer, monkeypatch, during)
-    with pytest.raises(IndexDown, match="faster"):
-        publisher.rebuild()
-    state = writer.state()
-    assert state is not None
-    assert state.epoch == 1
 
 
 def test_a_long_build_keeps_the_epoch_level_that_is_being_read(
@@ -289,7 +279,7 @@ def test_a_long_build_keeps_the_epoch_level_that_is_being_read(
     publisher.ensure()
     record(sqlite_ledger, onay(10))
     monkeypatch.setattr(publish, "BUILD_CHUNK_MEMBERS", 5)
-    monkeypatch.setattr(publish, "TICK_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "BEAT_SECONDS", 0.0)
     steps: list[tuple[int, int]] = []
 
     def progress(done: int, total: int) -> None:
@@ -304,19 +294,40 @@ def test_a_long_build_keeps_the_epoch_level_that_is_being_read(
     assert steps == [(5, 11), (10, 11), (11, 11)]
 
 
-def test_a_build_that_fails_leaves_the_index_as_it_was(
-    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+def test_a_build_that_is_cut_short_leaves_the_index_as_it_was_and_is_gone_on_with(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    record(sqlite_ledger, *(onay(index) for index in range(10)), ret(20, kind=TACIR))
+    publisher.ensure()
+    monkeypatch.setattr(publish, "BUILD_CHUNK_MEMBERS", 4)
+
+    def stopping(done: int, _total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publisher.rebuild(stopping)
+    assert is_member(writer, sqlite_ledger, onay(1))
+    withdraw(sqlite_ledger, publisher, 1)
+    seen: list[tuple[int, int]] = []
+    state = publisher.rebuild(lambda done, total: seen.append((done, total)))
+    assert state.epoch == 2
+    assert seen[0][0] > 8  # it did not begin at nought
+    assert not may_be_sent(writer, sqlite_ledger, onay(1))
+    publisher.tick()
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_a_build_can_be_begun_anew(sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher) -> None:
     record(sqlite_ledger, onay(1))
     publisher.ensure()
 
-    def progress(_done: int, _total: int) -> None:
+    def stopping(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        publisher.rebuild(progress)
-    assert is_member(writer, sqlite_ledger, onay(1))
-    assert publisher.ensure().epoch == 3
+        publisher.rebuild(stopping)
+    assert publisher.rebuild(anew=True).epoch == 3
     assert differences(writer, sqlite_ledger) == []
 
 
@@ -327,21 +338,42 @@ def test_i5_a_lost_answer_to_a_switch_does_not_empty_the_index(
     record(sqlite_ledger, onay(1), ret(2, kind=TACIR))
     build = writer.build
 
-    class Lost(Interrupted):
-        def switch(self, plan: Plan) -> IndexState:
-            super().switch(plan)
+    def building(epoch: int, expected: tuple[int, int], cursor: int) -> Build:
+        one = build(epoch, expected, cursor)
+        switch = one.switch
+
+        def lost(cursor: int) -> IndexState:
+            switch(cursor)
             raise IndexDown("the answer was lost")
 
-    monkeypatch.setattr(writer, "build", lambda epoch, expected: Lost(build(epoch, expected), lambda _step: None))
+        monkeypatch.setattr(one, "switch", lost)
+        return one
+
+    monkeypatch.setattr(writer, "build", building)
     with pytest.raises(IndexDown):
         publisher.rebuild()
+    assert differences(writer, sqlite_ledger) == []
+
+
+def test_an_index_with_facts_that_the_ledger_lost_is_built_again(
+    sqlite_ledger: Ledger, writer: IndexWriter, publisher: Publisher
+) -> None:
+    """A ledger from a backup whose head the index's cursor has not passed, but a withdrawal's facts have."""
+    record(sqlite_ledger, onay(1))
+    publisher.ensure()
+    one = Change(Family.BIREYSEL, fingerprint(sqlite_ledger, onay(1)), False)
+    assert writer.put(Facts(1000, [one])) == []
+    with pytest.raises(IndexDown, match="does not have"):
+        publisher.publish_now([(one.fingerprint, RecipientType.BIREYSEL)])
+    record(sqlite_ledger, ret(1, "2026-01-02 00:00:00"), onay(1, "2026-01-03 00:00:00"))
+    assert publisher.tick().epoch == 2
     assert differences(writer, sqlite_ledger) == []
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
-from registry import publish
+from registry import publish, publisher_loop
 from registry.service import open_registry
 from tests.registry.support import settings
 publish.BUILD_CHUNK_MEMBERS = 10
@@ -365,7 +397,8 @@ def test_a_publisher_that_is_killed_in_a_build_harms_nothing(
         process.kill()
     assert differences(writer, sqlite_ledger) == []
     withdraw(sqlite_ledger, publisher, 7)
-    assert publisher.ensure().epoch == 3
+    assert publisher.ensure().epoch == 2
+    publisher.tick()
     assert differences(writer, sqlite_ledger) == []
 
 
@@ -439,7 +472,8 @@ def test_the_status_of_an_index(sqlite_ledger: Ledger, publisher: Publisher) -> 
 def test_the_loop_survives_an_index_that_goes_and_comes_back(
     redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(publisher_loop, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(publisher_loop, "FAULT_SECONDS", 0.05)
     writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
     stop = threading.Event()
     loop = PublisherLoop(Publisher(sqlite_ledger, writer), stop)

@@ -1,0 +1,128 @@
+"""What the commands have in common: from the configuration to what the planes need, and what a person sees.
+
+Exit codes are those of sysexits.h: 78 a faulty configuration, 65 bad input, 69 something is not reachable.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from filters.model import Brand
+from gateway import keys
+from gateway.config import Config, ConfigError, load
+from gateway.toml import Problem
+
+if TYPE_CHECKING:
+    from registry.service import Settings
+
+EX_DATAERR: Final = 65
+EX_UNAVAILABLE: Final = 69
+EX_CANTCREAT: Final = 73
+EX_TEMPFAIL: Final = 75
+EX_CONFIG: Final = 78
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="The configuration file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+# from the configuration to what the planes need
+
+
+def load_config(path: Path) -> Config:
+    try:
+        return load(path)
+    except ConfigError as error:
+        refuse(path, error.problems)
+
+
+def keys_of(config: Config, *, create: bool) -> keys.Keys:
+    try:
+        if create:
+            for path in keys.create_missing(config.data_dir):
+                errors.print(f"key written: {escape(str(path))} (keep it in the backup)")
+        return keys.load(config.data_dir)
+    except (keys.KeyFault, OSError) as error:
+        fail(str(error), EX_CONFIG)
+
+
+def brand_of(config: Config, code: int) -> Brand:
+    brand = config.brands.get(code)
+    if brand is None:
+        known = ", ".join(map(str, config.brands))
+        fail(f"--brand {code}: there is no [[brand]] with this code; known: {known}", EX_CONFIG)
+    return brand
+
+
+def settings_of(config: Config, secrets: keys.Keys) -> Settings:
+    from registry.service import Settings
+
+    host, port = config.registry.bind
+    return Settings(
+        data_dir=config.data_dir,
+        ledger=config.registry.ledger,
+        index=config.index.url,
+        host=host,
+        port=port,
+        public_url=config.registry.public_url,
+        brands=config.brands,
+        fingerprint_key=secrets.fingerprint,
+        link_keys=secrets.link,
+        link_key=secrets.link_current,
+    )
+
+
+def control(path: Path) -> Settings:
+    config = load_config(path)
+    return settings_of(config, keys_of(config, create=False))
+
+
+# what a person sees
+
+
+def progress_bar(unit: str) -> Progress:
+    """A bar on standard error, gone when it is done, and absent where nobody looks."""
+    counted = TextColumn("{task.fields[done]:,} " + unit)
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+
+
+class reachable:
+    """Faults of ledger and index end the command with one line."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: object) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from registry.index.interface import IndexDown, IndexUnusable
+        from registry.ledger import KeyMismatch
+
+        if isinstance(fault, SQLAlchemyError | IndexDown | IndexUnusable | KeyMismatch):
+            fail(str(fault), EX_UNAVAILABLE)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def refuse(path: Path, problems: list[Problem]) -> NoReturn:
+    for problem in problems:
+        errors.print(escape(f"{path}: {problem}"), soft_wrap=True)
+    errors.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+    sys.exit(EX_CONFIG)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    errors.print(escape(text), soft_wrap=True)
+    sys.exit(code)

@@ -1,0 +1,124 @@
+"""`izinli index …`: what an operator does with the consent index."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.cli_common import AsJson, ConfigFile, console, control, print_json, progress_bar, reachable
+
+index_app = typer.Typer(
+    help="The consent index: how it is, build it anew, compare it with the ledger.", no_args_is_help=True
+)
+NAMED_MAX = 5  # fingerprints of one difference that a person is shown
+
+
+@index_app.command()
+def rebuild(
+    config: ConfigFile,
+    anew: Annotated[bool, typer.Option("--anew", help="Do not go on with a build that was cut short.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the index anew from the ledger while traffic flows; goes on with a build that was cut short."""
+    from registry.service import rebuild as build
+
+    settings = control(config)
+    with progress_bar("members") as bar, reachable():
+        task = bar.add_task("building", total=None, done=0)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, done=done)
+
+        state = build(settings, advance, anew=anew)
+    if as_json:
+        print_json(asdict(state) | {"count": state.count})
+    else:
+        console.print(f"epoch {state.epoch}: {state.count:,} members")
+
+
+@index_app.command()
+def verify(
+    config: ConfigFile,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the index with the ledger, member by member; exit 1 when they differ (still, after --repair)."""
+    from registry.service import verify as compare
+
+    settings = control(config)
+    with progress_bar("lanes") as bar, reachable():
+        task = bar.add_task("comparing", total=None, done=0)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, done=done)
+
+        found, equal = compare(settings, advance, repair=repair)
+    if as_json:
+        print_json(
+            {
+                "equal": equal,
+                "ledger_members": found.ledger_members,
+                "index_members": found.index_members,
+                "counted": found.counted,
+                "missing": found.missing,
+                "surplus": found.surplus,
+                "differences": [_as_json(one) for one in found.differences],
+            }
+        )
+    else:
+        console.print(f"ledger {found.ledger_members:,}, index {found.index_members:,} (it says {found.counted:,})")
+        if found.differences:
+            console.print(_differences(found.differences))
+        console.print(_conclusion(found.equal, equal))
+    sys.exit(0 if equal else 1)
+
+
+@index_app.command()
+def status(config: ConfigFile, as_json: AsJson = False) -> None:
+    """What the index says of itself."""
+    from registry.service import index_status
+
+    settings = control(config)
+    with reachable():
+        found = asdict(index_status(settings))
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+        console.print(f"{name:18} {escape(shown)}")
+
+
+def _conclusion(was_equal: bool, equal: bool) -> str:
+    if was_equal:
+        return "equal"
+    return "mended: equal now" if equal else "they differ; mend with: izinli index verify --repair"
+
+
+def _differences(differences: tuple[Any, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("range", "family", "ledger", "index", "missing", "surplus", "fingerprints"):
+        table.add_column(title)
+    for one in differences:
+        named = [name.hex() for name in (*one.missing, *one.surplus)]
+        more = " …" if len(named) > NAMED_MAX else ""
+        sides = [f"{side.members:,} {side.checksum}" for side in (one.ledger, one.index)]
+        row = (one.range, one.family.name, *sides, f"{len(one.missing):,}", f"{len(one.surplus):,}")
+        table.add_row(*row, " ".join(named[:NAMED_MAX]) + more)
+    return table
+
+
+def _as_json(one: Any) -> dict[str, Any]:
+    return {
+        "range": one.range,
+        "family": one.family.name,
+        "ledger": one.ledger._asdict(),
+        "index": one.index._asdict(),
+        "missing": [name.hex() for name in one.missing],
+        "surplus": [name.hex() for name in one.surplus],
+    }
