@@ -48,7 +48,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare the index with the ledger, member by member; exit 1 when they differ (still, after --repair)."""
-    from registry.service import verify as compare
+    from registry import service
 
     settings = control(config)
     with progress_bar("lanes") as bar, reachable():
@@ -57,7 +57,8 @@ def verify(
         def advance(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, done=done)
 
-        found, equal = compare(settings, advance, repair=repair)
+        found = service.verify(settings, advance)
+        equal = found.equal or (repair and service.repair(settings, found, advance).equal)
     if as_json:
         print_json(
             {

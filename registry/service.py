@@ -111,19 +111,20 @@ def index_status(settings: Settings) -> IndexStatus:
         return registry.publisher.status()
 
 
-def verify(
-    settings: Settings, progress: verification.Progress | None = None, *, repair: bool = False
-) -> tuple[Verification, bool]:
-    """Compare the index with the ledger's fold, member by member: (what was found, whether they are equal now).
+def verify(settings: Settings, progress: verification.Progress | None = None) -> Verification:
+    """Compare the index with the ledger's fold, member by member; changes nothing.
 
-    `repair`: make them equal and compare again. Raises IndexDown, IndexUnusable, SQLAlchemyError or KeyMismatch.
+    `progress(lanes_done, lanes_total)`. Raises IndexDown, IndexUnusable, SQLAlchemyError or KeyMismatch.
     """
     with open_registry(settings) as registry:
-        found = verification.verify(registry.ledger, registry.writer, progress)
-        if found.equal or not repair:
-            return found, found.equal
+        return verification.verify(registry.ledger, registry.writer, progress)
+
+
+def repair(settings: Settings, found: Verification, progress: verification.Progress | None = None) -> Verification:
+    """Mend what was found to differ, and compare again. Raises as `verify`."""
+    with open_registry(settings) as registry:
         verification.repair(registry.publisher, found.differences)
-        return found, verification.verify(registry.ledger, registry.writer, progress).equal
+        return verification.verify(registry.ledger, registry.writer, progress)
 
 
 def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:

@@ -1,7 +1,8 @@
 """Comparing the index with the fold of the ledger, lane by lane, and mending what differs.
 
-A lane is a range of fingerprints, a thousandth of them all, and is read whole on both sides. While consents are recorded the two sides are never read at the same moment, so a lane that differs is looked
-at again: what stays different after the publisher had time to follow is a difference.
+A lane is a range of fingerprints, a thousandth of them all, and is read whole on both sides. While consents are
+recorded the two sides are never read at the same moment, so a lane that differs is looked at again: what stays
+different after the publisher had time to follow is a difference.
 """
 
 from __future__ import annotations

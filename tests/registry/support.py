@@ -10,6 +10,7 @@ from filters.layout import FAMILY_OF
 from filters.model import Brand, Channel, RecipientType, Status
 from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
+from registry.publish import Publisher
 from registry.rules import Move
 from registry.service import Settings
 from registry.verify import verify
@@ -77,6 +78,13 @@ def differences(writer: IndexWriter, ledger: Ledger) -> list[str]:
     if found.counted != found.index_members:
         said.append(f"the index counts {found.counted} and has {found.index_members}")
     return said
+
+
+def withdraw(ledger: Ledger, publisher: Publisher, index: int, date: str = "2026-02-01 00:00:00") -> None:
+    """Record it in both families and publish it."""
+    record(ledger, ret(index, date), ret(index, date, kind=RecipientType.TACIR))
+    one = fingerprint(ledger, ret(index))
+    publisher.publish_now([(one, RecipientType.BIREYSEL), (one, RecipientType.TACIR)])
 
 
 def settings(data_dir: Path, index: str = "sqlite", ledger: str = "sqlite", port: int = 0) -> Settings:

@@ -270,11 +270,11 @@ async def test_i5_without_the_index_nothing_is_acknowledged_and_a_retry_succeeds
 ) -> None:
     """The RET is in the ledger, but not out of the index: 503, and the same POST again completes it."""
 
-    def down(_plan: object) -> None:
+    def down(_facts: object) -> None:
         raise IndexDown("it does not answer")
 
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "update", down)
+        broken.setattr(writer, "put", down)
         answer = await browser.post(f"/r/{token()}", data=BUTTON)
         assert answer.status_code == 503
         assert "kaydedilemedi" in answer.text

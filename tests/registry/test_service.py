@@ -21,7 +21,7 @@ from filters.link import LinkMinter
 from filters.model import Channel, RecipientType
 from registry.index.interface import IndexUnusable
 from registry.ledger import KeyMismatch
-from registry.service import import_csv, index_status, open_registry, rebuild, verify
+from registry.service import import_csv, index_status, open_registry, rebuild, repair, verify
 from tests.conftest import RedisServer, accepts, eventually, free_port
 from tests.registry.support import (
     BRAND,
@@ -216,7 +216,10 @@ def test_status_rebuild_and_verify(tmp_path: Path, index_url: str) -> None:
     assert verify(chosen).equal
 
 
-def test_verify_sees_what_is_missing_and_what_is_too_much(tmp_path: Path, index_url: str) -> None:
+def test_verify_sees_what_is_missing_and_what_is_too_much(
+    tmp_path: Path, index_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.verify.VERIFY_WAIT_SECONDS", 0.0)
     chosen = settings(tmp_path, index_url)
     prepared(tmp_path, index_url)
     rebuild(chosen)
@@ -225,6 +228,7 @@ def test_verify_sees_what_is_missing_and_what_is_too_much(tmp_path: Path, index_
     found = verify(chosen)
     assert not found.equal
     assert (found.ledger_members, found.index_members, found.missing, found.surplus) == (3, 2, 2, 1)
+    assert repair(chosen, found).equal
 
 
 def test_a_change_of_the_fingerprint_key_needs_a_rebuild(tmp_path: Path, index_url: str) -> None:
