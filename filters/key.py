@@ -9,12 +9,15 @@ in Redis (128 members of 63 bits in a bucket that 32 bits choose).
 from __future__ import annotations
 
 from hashlib import blake2b
+from struct import Struct
 
 from filters.model import Channel
 
 FINGERPRINT_BYTES = 12
 KEY_BYTES = 32
 MEMBER_MASK = (1 << 63) - 1  # Redis keeps sets of signed 64-bit integers as intsets; 63 bits are never negative
+
+_HALVES = Struct(">IQ").unpack
 
 
 class Fingerprinter:
@@ -49,4 +52,5 @@ class Fingerprinter:
 
 def split(fingerprint: bytes) -> tuple[int, int]:
     """12 bytes -> (32-bit bucket hash, 63-bit member): the two halves of the Redis layout."""
-    return int.from_bytes(fingerprint[:4]), int.from_bytes(fingerprint[4:]) & MEMBER_MASK
+    bucket_hash, member = _HALVES(fingerprint)
+    return bucket_hash, member & MEMBER_MASK

@@ -15,8 +15,25 @@ QUESTIONS_MAX: Final = 20_000
 INDEX_DEADLINE_S: Final = 0.25  # a local Redis answers in 1 ms; what waits longer is better told to come back
 INDEX_CONNECT_S: Final = 1.0
 INDEX_RETRY_S: Final = 0.5  # between two attempts to reach it; a question in between is answered at once
+INDEX_DOUBT_S: Final = 0.1  # between two looks at who is master, however often answers give reason to
+INDEX_FAULT_SHOWN_S: Final = 60.0  # what answers to questions have shown stays visible: two scrapes and more
 INDEX_BATCH_MAX: Final = 1000  # questions in one round trip: about 1 ms of Redis' time
 INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8
+
+# The negative pre-filter of a Redis index: a snapshot that a machine shares, and what each worker adds to it.
+FILTER_POLL_S: Final = 0.25  # how often a worker asks what has changed: a new consent counts so much later
+FILTER_LEVEL_S: Final = 0.6  # a poll that was sent earlier proves nothing any more; two polls, and one that is slow
+FILTER_ENTRIES_AT_ONCE: Final = 100  # of the stream of changes in one answer
+FILTER_DELTA_MAX: Final = 200_000  # members since the snapshot, some 70 octets each in every worker: 14 MB
+FILTER_DELTA_SHARE: Final = 0.05  # of the snapshot's members; more of them since, and a new one is due …
+FILTER_DELTA_DUE_MIN: Final = 50_000  # … but not for so few, which cost 4 MB
+FILTER_MEMBERS_MIN: Final = 10_000  # room that also the smallest filter has: 18 kB
+FILTER_BUILD_S_MIN: Final = 30.0  # from the end of a build to the next one …
+FILTER_BUILD_REST: Final = 4  # … and so many times as long as it took, so that Redis is not read all the time
+FILTER_RETRY_S: Final = 5.0  # after a build that failed
+FILTER_READ_S: Final = 10.0  # for one answer while the index is read in bulk
+FILTER_BUCKETS_AT_ONCE: Final = 64  # in one round trip: some 25,000 members of 60 octets, 2 ms of Redis' time
+FILTER_SAMPLE_BUCKETS: Final = 4096  # counted, to know how large a filter has to be
 
 # The journal. A line has about 250 octets.
 JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB

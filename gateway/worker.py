@@ -19,7 +19,7 @@ import uvloop
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import EMBEDDED, LINK_PATH, Address, Config, Listener
+from gateway.config import LINK_PATH, Address, Config, Listener
 from gateway.index.embedded import SqliteIndex
 from gateway.index.interface import Believed, ConsentIndex
 from gateway.index.shared import RedisIndex
@@ -46,9 +46,9 @@ class Door(Protocol):
 def open_index(config: Config, keys: Keys) -> ConsentIndex:
     """The index that a configuration names; inside a running loop."""
     believed = Believed(Fingerprinter(keys.fingerprint).check_value(), config.index.age_max_s)
-    if config.index.url == EMBEDDED:
+    if config.index.server is None:
         return SqliteIndex(config.data_dir, believed)
-    return RedisIndex(config.index.url, believed)
+    return RedisIndex(config.index.server, believed)
 
 
 def run(

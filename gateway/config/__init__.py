@@ -2,7 +2,6 @@
 
 from gateway.config.file import (
     EMBEDDED,
-    INDEX_SCHEMES,
     LINK_PATH,
     Account,
     Config,
@@ -19,7 +18,6 @@ from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Network, is_wide
 
 __all__ = [
     "EMBEDDED",
-    "INDEX_SCHEMES",
     "LINK_PATH",
     "PASSWORD_OCTETS_MAX",
     "Account",

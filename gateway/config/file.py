@@ -7,19 +7,20 @@ relative to the file; secrets stand in files of their own. Unknown keys are erro
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from filters import index_url
+from filters.index_url import IndexUrl
 from filters.model import Brand, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
 from gateway.config.listener import Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
-from gateway.config.values import Address, Network, address, network, secret, word
+from gateway.config.values import Address, Network, address, network, secret, secret_file, word
 from gateway.toml import Lines, Problem, Table, meant
 
-INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
 EMBEDDED: Final = "sqlite"
 LINK_PATH: Final = "/r/"
 """What stands between the public URL and a reject token."""
@@ -69,7 +70,8 @@ class Rule:
 class Index:
     """The consent index."""
 
-    url: str
+    url: str  # as it was written
+    server: IndexUrl | None = None  # where it is, with passwords; None: embedded
     age_max_s: int = 900  # unheard of its publisher for longer: DEFER
 
 
@@ -160,12 +162,29 @@ class _Reader:
 
     def _index(self, table: Table) -> Index:
         url = table.text("url", EMBEDDED)
-        if url != EMBEDDED and (scheme := urlsplit(url).scheme) not in INDEX_SCHEMES:
-            known = f'"{EMBEDDED}" or {", ".join(f"{name}://…" for name in INDEX_SCHEMES)}'
-            table.note("url", f"unknown kind of index {scheme or url!r}", f"use {known}")
+        server = None if url == EMBEDDED else table.parsed("url", index_url.parse, url)
+        if server is not None:
+            server = self._with_files(table, server)
         age_max_s = table.number("age_max_s", 900, 5, 30 * 24 * 3600)
         table.finish()
-        return Index(url, age_max_s)
+        return Index(url, server, age_max_s)
+
+    def _with_files(self, table: Table, server: IndexUrl) -> IndexUrl:
+        """The passwords that stand in files, and the paths of those that TLS reads by itself."""
+        found = {name: getattr(server, name) for name in ("ca_file", "certificate_file", "key_file")}
+        for name, text in found.items():
+            if text:
+                found[name] = str(self._home / text)
+                if not (self._home / text).is_file():
+                    table.note("url", f"{text}: no such file", "the path is relative to the configuration file")
+        for name in ("password", "sentinel_password"):
+            if text := getattr(server, f"{name}_file"):
+                secret = secret_file(table, "url", self._home, text)
+                try:
+                    found[name] = secret.decode("utf-8")
+                except UnicodeDecodeError:
+                    table.note("url", f"{text}: its first line is not UTF-8")
+        return replace(server, **found)
 
     def _registry(self, table: Table) -> Registry:
         bind = address(table, "bind", "127.0.0.1:8080")

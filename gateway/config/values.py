@@ -48,8 +48,11 @@ def word(table: Table, key: str) -> bytes:
 def secret(table: Table, key: str, home: Path) -> bytes:
     """The first line of a file that only this service should be able to read."""
     name = table.text(key, required=True)
-    if not name:
-        return b""
+    return secret_file(table, key, home, name) if name else b""
+
+
+def secret_file(table: Table, key: str, home: Path, name: str) -> bytes:
+    """The first line of the file `name`, which the value of `key` names."""
     path = home / name
     try:
         secret = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")

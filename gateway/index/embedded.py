@@ -10,7 +10,7 @@ from typing import Final
 
 from filters.layout import FAMILY_OF, INDEX_FILE
 from filters.model import Reason
-from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Status
+from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Fault, Status
 
 
 class SqliteIndex:
@@ -56,7 +56,7 @@ class SqliteIndex:
                 execute("COMMIT")
         except (OSError, sqlite3.Error):
             self._drop()
-            self.status = Status(Reason.INDEX_DOWN, self.status.epoch, self.status.age_s)
+            self.status = Status.failed(Fault.DOWN, self.status.epoch, self.status.age_s)
             return Reason.INDEX_DOWN
 
     def _open(self) -> sqlite3.Connection:

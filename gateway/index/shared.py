@@ -1,326 +1,375 @@
-"""The shared consent index: one connection to Redis per worker, one pipelined round trip per batch.
+"""The shared consent index: questions in, one pipelined write per server and tick out (`filters.layout`, Redis).
 
-A batch is its SISMEMBERs, then the state of the index (HMGET, TIME). Old epochs are dropped only after a switch, so a
-state that still names the epoch that was asked proves that all answers before it came from a whole index; another
-epoch means asking again. Nothing is ever cancelled: an answer that is late, missing or not understood closes the
-connection, so that it can never be taken for the answer to the next question (promise I3).
+    ask ──▶ parts, one per server ──▶ SMISMEMBER bucket member MARKER … ──▶ judged by the state ──▶ done
+        └─▶ reading, one per tick ──▶ HMGET state, TIME ────────────────────┘
+
+The state is read at the same time as the buckets, never before a question was asked; that makes it a proof. Withdrawals
+are written to the current epoch, and to one that is about to become it, before they are acknowledged, and an epoch that
+is no longer current loses its buckets with their markers. So a bucket of the epoch that the state names, with its
+marker, on servers that lack nothing, holds every withdrawal that was acknowledged before the question (promise I5).
+Another epoch, or a bucket without its marker, means asking again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import hiredis
 
+from filters.index_url import IndexUrl
 from filters.key import split
-from filters.layout import FAMILY_OF, INDEX_FIELDS, INDEX_KEY, bucket_prefix
+from filters.layout import (
+    BITS_MAX,
+    FAMILY_OF,
+    FORMAT,
+    INDEX_KEY,
+    LANE_BITS,
+    LANES,
+    MARKER,
+    READER_FIELDS,
+    Family,
+    bucket_key,
+)
 from filters.model import Reason, RecipientType
 from gateway import limits
-from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Status
-from gateway.log import logger
+from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Fault, Status, reason_of
+from gateway.index.nodes import nodes_of
+from gateway.index.server import Server, fault_of, pack
+from gateway.index.wire import Exchange
 
-_pack: Any = hiredis.pack_command  # its stub takes tuples of one
-_STATE: Final = _pack(("HMGET", INDEX_KEY, *INDEX_FIELDS)) + _pack(("TIME",))
+_STATE: Final = pack(("HMGET", INDEX_KEY, *READER_FIELDS)) + pack(("TIME",))
 _STATE_REPLIES: Final = 2
-_TRIES_MAX: Final = 3  # epochs change once a rebuild, not within a batch
+_TRIES_MAX: Final = 4  # a bucket that was dropped after a switch, the new epoch, and one more rebuild on top
+_LISTED: Final = [1, 1]
+_ABSENT: Final = [0, 1]
+_TO_LANE: Final = 32 - LANE_BITS
+_MARKER: Final = f"${len(str(MARKER))}\r\n{MARKER}\r\n"
+
+# What a server says of itself in place of an answer; the connection is as good as before.
+_ELSEWHERE: Final = frozenset({Fault.CLUSTER_DOWN, Fault.NOT_MASTER})
 
 
-class _Batch:
-    """Questions that went out together."""
+class _Layout:
+    """Where the members of one epoch are: the beginning of each lane's bucket keys, and how many bits follow it."""
 
-    __slots__ = ("deadline", "done", "epoch", "questions", "replies", "tries")
+    __slots__ = ("epoch", "families")
 
-    def __init__(self, questions: Sequence[Asked], done: Done | None, deadline: float) -> None:
+    def __init__(self, epoch: int, bits: dict[Family, int]) -> None:
+        self.epoch = epoch
+        self.families: dict[RecipientType, tuple[list[str], int]] = {}
+        for kind, family in FAMILY_OF.items():
+            keys = (bucket_key(epoch, family, bits[family], lane << _TO_LANE) for lane in range(LANES))
+            self.families[kind] = ([key.rpartition(":")[0] + ":" for key in keys], 32 - bits[family])
+
+    def encode(self, questions: Sequence[Asked]) -> bytes:
+        """One SMISMEMBER each, as hiredis.pack_command would write it in thrice the time; all of it is ASCII."""
+        families = self.families
+        commands: list[str] = []
+        add = commands.append
+        for question in questions:
+            assert question.stream is not None
+            bucket_hash, member = split(question.fingerprint)
+            prefixes, shift = families[question.stream.recipient_type]
+            key, written = f"{prefixes[bucket_hash >> _TO_LANE]}{bucket_hash >> shift}", str(member)
+            add(f"*4\r\n$10\r\nSMISMEMBER\r\n${len(key)}\r\n{key}\r\n${len(written)}\r\n{written}\r\n{_MARKER}")
+        return "".join(commands).encode("ascii")
+
+
+_NOWHERE: Final = _Layout(-1, dict.fromkeys(Family, BITS_MAX))  # before the first state
+
+
+class _Reading:
+    """One reading of the state, and the parts that wait for it. `status` is None until it is there."""
+
+    __slots__ = ("parts", "runs", "status")
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self.runs: frozenset[bytes] = frozenset()
+        self.status: Status | None = None
+
+
+class _Part:
+    """Questions that go to one server together."""
+
+    __slots__ = ("answered", "deadline", "done", "layout", "questions", "reading", "replies", "server", "tries")
+
+    def __init__(self, questions: Sequence[Asked], done: Done, deadline: float, server: Server) -> None:
         self.questions = questions
         self.done = done
         self.deadline = deadline
-        self.epoch = 0
-        self.replies: list[Any] = []
+        self.server = server
         self.tries = 0
+        self.layout = _NOWHERE
+        self.reading: _Reading
+        self.replies: list[Any] | None = None
+        self.answered = False
+
+    def answer(self, answers: Answers) -> None:
+        if not self.answered:
+            self.answered = True
+            self.done(self.questions, answers)
 
 
 class RedisIndex:
-    """`redis://[user[:password]@]host:port/db`, `rediss://…` (TLS, verified), `unix:///path?db=0`."""
+    """The index at `url` (`filters.index_url`), on one server or many."""
 
-    def __init__(self, url: str, believed: Believed) -> None:
-        self.status = UNKNOWN
-        self._url = urlsplit(url)
+    def __init__(self, url: IndexUrl, believed: Believed) -> None:
         self._believed = believed
         self._loop = asyncio.get_running_loop()
-        self._wire: _Wire | None = None  # None: not connected
-        self._in_flight: deque[_Batch] = deque()
-        self._waiting: deque[_Batch] = deque()
-        self._epoch = 0
-        self._prefixes: dict[RecipientType, str] = {}
-        self._shift = 32
-        self._closed = False
-        self._connecting: asyncio.Task[None] | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._nodes = nodes_of(url, self)
+        self._layout = _NOWHERE
+        self._read = UNKNOWN  # the state as it was read last
+        self._runs: frozenset[bytes] = frozenset()
+        self._seen: dict[Fault, float] = {}  # when answers to questions last showed it
+        self._known = asyncio.Event()  # the state was read once
+
+    @property
+    def status(self) -> Status:
+        read, state = self._read, self._nodes.state
+        faults = set(read.faults)
+        if state is None or state.wire is None:
+            fault = (state.fault if state is not None else self._nodes.fault) or Fault.DOWN
+            return Status.failed(fault, read.epoch, read.age_s)
+        shown_from = self._loop.time() - limits.INDEX_FAULT_SHOWN_S
+        faults.update(fault for fault, at in self._seen.items() if at > shown_from)
+        faults.update(server.fault for server in self._nodes.servers if server.fault is not None)
+        if any(server.run and server.run not in self._runs for server in self._nodes.servers):
+            faults.add(Fault.UNVOUCHED)
+        if self._nodes.of_lane is not None and None in self._nodes.of_lane:
+            faults.add(Fault.CLUSTER_DOWN)
+        return read._replace(faults=frozenset(faults))
 
     async def start(self) -> None:
-        """Connect once and wait for the state, at most INDEX_CONNECT_S."""
-        self._connect()
-        if self._connecting is not None:
-            await asyncio.wait([self._connecting], timeout=limits.INDEX_CONNECT_S)
+        """Connect to all servers and wait for the state, at most INDEX_CONNECT_S."""
+        self._nodes.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.INDEX_CONNECT_S):
+                await self._known.wait()
+                for server in list(self._nodes.servers):
+                    await server.tried.wait()
 
     def ask(self, questions: Sequence[Asked], done: Done) -> None:
-        now = self._loop.time()
-        if self._wire is None:
-            done(questions, Reason.INDEX_DOWN)
+        deadline = self._loop.time() + limits.INDEX_DEADLINE_S
+        state, of_lane = self._nodes.state, self._nodes.of_lane
+        if state is None or state.wire is None:
+            done(questions, self._silent(state))
             return
-        for start in range(0, len(questions), limits.INDEX_BATCH_MAX):
-            part = questions[start : start + limits.INDEX_BATCH_MAX]
-            self._submit(_Batch(part, done, now + limits.INDEX_DEADLINE_S))
+        parts = []
+        for server, group in [(state, questions)] if of_lane is None else _by_server(questions, of_lane):
+            if server is None or server.wire is None:
+                done(group, self._silent(server))
+                continue
+            for start in range(0, len(group), limits.INDEX_BATCH_MAX):
+                chunk = group[start : start + limits.INDEX_BATCH_MAX]
+                parts.append(_Part(chunk, done, deadline, server))
+        if parts:
+            self._send(parts, deadline)
 
     def poll(self) -> None:
-        if self._wire is None:
-            self._connect()
-        elif not self._in_flight:
-            self._submit(_Batch((), None, self._loop.time() + limits.INDEX_DEADLINE_S))
+        self._nodes.poll()
+        self._read_state()
 
     async def close(self) -> None:
-        self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._wire is not None:
-            self._wire.abort()
-        self.lost("closed")
+        await self._nodes.close()
+
+    # its servers
+
+    def came(self, server: Server) -> None:
+        if server is self._nodes.state:
+            self._read_state()
+
+    def went(self, server: Server) -> None:
+        if server is self._nodes.state:
+            self._runs = frozenset()
+
+    def _silent(self, server: Server | None) -> Reason:
+        """What a question hears whose server is not connected."""
+        return Reason.INDEX_DOWN if server is None or server.fault is None else reason_of(server.fault)
 
     # what goes out
 
-    def _submit(self, batch: _Batch) -> None:
-        if len(self._in_flight) < limits.INDEX_BATCHES_IN_FLIGHT_MAX:
-            self._send(batch)
-        else:
-            self._waiting.append(batch)
+    def _read_state(self) -> None:
+        state = self._nodes.state
+        if state is not None and state.wire is not None:
+            self._send([], self._loop.time() + limits.INDEX_DEADLINE_S)
 
-    def _send(self, batch: _Batch) -> None:
-        assert self._wire is not None
-        batch.epoch = self._epoch
-        batch.replies = []
-        batch.tries += 1
-        self._in_flight.append(batch)
-        prefixes, shift = self._prefixes, self._shift
-        commands = []
-        for question in batch.questions:
-            assert question.stream is not None
-            bucket_hash, member = split(question.fingerprint)
-            key, written = f"{prefixes[question.stream.recipient_type]}{bucket_hash >> shift}", str(member)
-            # What hiredis.pack_command would make of it, in half the time; all of it is ASCII.
-            commands.append(f"*3\r\n$9\r\nSISMEMBER\r\n${len(key)}\r\n{key}\r\n${len(written)}\r\n{written}\r\n")
-        self._wire.write("".join(commands).encode("ascii") + _STATE)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_at(batch.deadline, self._sweep)
+    def _send(self, parts: list[_Part], deadline: float) -> None:
+        """Ask them all under the epoch that is known, and the state once, beside the first part on its server."""
+        reading = _Reading()
+        reading.parts = parts
+        layout, state = self._layout, self._nodes.state
+        beside = None
+        for part in parts:
+            part.reading, part.layout, part.replies = reading, layout, None
+            part.tries += 1
+            if beside is None and part.server is state:
+                beside = part
+        if beside is None:
+            if state is None or state.wire is None:
+                self._heard_state(reading, None)
+            else:
+                state.wire.send(Exchange(_STATE, _STATE_REPLIES, deadline, self._to_reading(reading)))
+        for part in parts:
+            if not part.answered:
+                self._send_part(part, with_state=part is beside)
 
-    def _sweep(self) -> None:
-        """The oldest batch is late: the connection is not to be trusted any more."""
-        self._sweeper = None
-        now = self._loop.time()
-        oldest = self._in_flight or self._waiting
-        if not oldest:
+    def _send_part(self, part: _Part, *, with_state: bool) -> None:
+        wire = part.server.wire
+        if wire is None:
+            if with_state:
+                self._heard_state(part.reading, None)
+            part.answer(Reason.INDEX_DOWN)
             return
-        if oldest[0].deadline <= now:
-            if self._wire is not None:
-                self._wire.abort()
-            self.lost("timeout")
+        known = part.layout is not _NOWHERE
+        data = part.layout.encode(part.questions) if known else b""
+        wanted = len(part.questions) if known else 0
+        if with_state:
+            wire.send(Exchange(data + _STATE, wanted + _STATE_REPLIES, part.deadline, self._to_both(part)))
+        elif known:
+            wire.send(Exchange(data, wanted, part.deadline, self._to_part(part)))
         else:
-            self._sweeper = self._loop.call_at(oldest[0].deadline, self._sweep)
+            self._heard(part, [])
 
     # what comes back
 
-    def received(self, reply: Any) -> None:
-        """One reply, in the order of the commands."""
-        if not self._in_flight:
-            raise ValueError("a reply to nothing")
-        batch = self._in_flight[0]
-        batch.replies.append(reply)
-        if len(batch.replies) == len(batch.questions) + _STATE_REPLIES:
-            self._in_flight.popleft()
-            self._answer(batch)
+    def _to_reading(self, reading: _Reading) -> Callable[[list[Any] | None], None]:
+        return lambda replies: self._heard_state(reading, replies)
 
-    def _answer(self, batch: _Batch) -> None:
-        *listed, fields, clock = batch.replies
-        self.status, bits = self._state(fields, clock)
-        answers: Answers
-        if self.status.reason is not None:
-            answers = self.status.reason
-        elif self.status.epoch != batch.epoch:
-            self._learn(self.status.epoch, bits)
-            if batch.questions and batch.tries < _TRIES_MAX:
-                self._send(batch)
-                return
-            answers = Reason.INDEX_STALE
-        elif all(one == 0 or one == 1 for one in listed):
-            answers = [one == 1 for one in listed]
-        else:
-            answers = Reason.INDEX_DOWN  # an error in place of an answer
-        if batch.done is not None:
-            batch.done(batch.questions, answers)
-        if self._waiting and self._wire is not None and len(self._in_flight) < limits.INDEX_BATCHES_IN_FLIGHT_MAX:
-            self._send(self._waiting.popleft())
+    def _to_part(self, part: _Part) -> Callable[[list[Any] | None], None]:
+        return lambda replies: self._heard(part, replies)
 
-    def _state(self, fields: Any, clock: Any) -> tuple[Status, int]:
-        if isinstance(fields, hiredis.ReplyError) or isinstance(clock, hiredis.ReplyError):
-            return Status(Reason.INDEX_DOWN, self.status.epoch, self.status.age_s), 0  # loading, no permission, moved
-        try:
-            version, epoch, bits, heartbeat_ms = (int(field) for field in fields[:4])
-            now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        except (TypeError, ValueError):
-            return self._believed.status(None, 0), 0
-        if not 0 <= bits <= 32:
-            return self._believed.status(None, 0), 0
-        return self._believed.status((version, epoch, heartbeat_ms, fields[4]), now_ms), bits
+    def _to_both(self, part: _Part) -> Callable[[list[Any] | None], None]:
+        def heard(replies: list[Any] | None) -> None:
+            state = None if replies is None else replies[-_STATE_REPLIES:]
+            part.replies = None if replies is None else replies[:-_STATE_REPLIES]
+            self._heard_state(part.reading, state)
 
-    def _learn(self, epoch: int, bits: int) -> None:
-        self._epoch = epoch
-        self._shift = 32 - bits
-        self._prefixes = {kind: bucket_prefix(epoch, family) for kind, family in FAMILY_OF.items()}
-
-    # the connection
-
-    def ready(self, wire: _Wire, fields: Any, clock: Any) -> None:
-        """`wire` is logged in and told the state of the index."""
-        self.status, bits = self._state(fields, clock)
-        self._learn(self.status.epoch, bits)
-        self._wire = wire
-
-    def lost(self, why: str) -> None:
-        """The connection is gone: whoever waits hears so."""
-        if self._wire is not None and not self._closed:
-            logger.warning("consent index lost", why=why)
-        self._wire = None
-        self.status = Status(Reason.INDEX_DOWN, self.status.epoch, self.status.age_s)
-        failed = [*self._in_flight, *self._waiting]
-        self._in_flight.clear()
-        self._waiting.clear()
-        for batch in failed:
-            if batch.done is not None:
-                batch.done(batch.questions, Reason.INDEX_DOWN)
-        if not self._closed and self._connecting is None:
-            self._loop.call_later(limits.INDEX_RETRY_S, self._connect)
-
-    def _connect(self) -> None:
-        if self._closed or self._connecting is not None or self._wire is not None:
-            return
-        self._connecting = self._loop.create_task(self._reach())
-        self._connecting.add_done_callback(self._reached)
-
-    def _reached(self, task: asyncio.Task[None]) -> None:
-        self._connecting = None
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._loop.call_exception_handler({"message": "connecting to the index", "exception": fault})
-        if self._wire is None and not self._closed:
-            self._loop.call_later(limits.INDEX_RETRY_S, self._connect)
-
-    async def _reach(self) -> None:
-        wire = _Wire(self)
-        try:
-            async with asyncio.timeout(limits.INDEX_CONNECT_S):
-                await self._open(wire)
-                for command in self._login():
-                    await wire.call(command)
-                fields, clock = await wire.call(_STATE, _STATE_REPLIES)
-        except (OSError, TimeoutError, hiredis.HiredisError) as error:
-            logger.warning("consent index not reached", why=f"{type(error).__name__}: {error}")
-            wire.abort()
-            return
-        self.ready(wire, fields, clock)
-
-    async def _open(self, wire: _Wire) -> None:
-        url = self._url
-        if url.scheme == "unix":
-            await self._loop.create_unix_connection(lambda: wire, unquote(url.path))
-            return
-        tls = ssl.create_default_context() if url.scheme == "rediss" else None
-        if tls is not None and (ca_file := self._option("ssl_ca_certs")):
-            tls.load_verify_locations(ca_file)
-        host, port = url.hostname or "127.0.0.1", url.port or 6379
-        await self._loop.create_connection(lambda: wire, host, port, ssl=tls)
-
-    def _login(self) -> list[bytes]:
-        url = self._url
-        commands = []
-        if url.password is not None:
-            names = [unquote(url.username)] if url.username else []
-            commands.append(_pack(("AUTH", *names, unquote(url.password))))
-        database = self._option("db") if url.scheme == "unix" else url.path.strip("/")
-        if database and database != "0":
-            commands.append(_pack(("SELECT", database)))
-        return commands
-
-    def _option(self, name: str) -> str:
-        return parse_qs(self._url.query).get(name, [""])[0]
-
-
-class _Wire(asyncio.Protocol):
-    """One socket: octets to replies. Until it is handed over they answer `call`, afterwards they go to the index."""
-
-    def __init__(self, index: RedisIndex) -> None:
-        self._index = index
-        self._reader: Any = hiredis.Reader()
-        self._transport: asyncio.Transport | None = None
-        self._called: asyncio.Future[list[Any]] | None = None
-        self._wanted = 0
-        self._replies: list[Any] = []
-        self._over = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self._over:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._over:
-            return
-        try:
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not False:
-                if self._index._wire is self:
-                    self._index.received(reply)
-                else:
-                    self._hear(reply)
-        except (hiredis.HiredisError, ValueError):
-            self.abort()
-            self._gone("malformed reply")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._over:
-            self._over = True
-            self._gone("connection closed")
-
-    def write(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(data)
-
-    async def call(self, command: bytes, replies: int = 1) -> list[Any]:
-        """The replies to what is said before the first question; an error is raised."""
-        self._called = asyncio.get_running_loop().create_future()
-        self._wanted, self._replies = replies, []
-        self.write(command)
-        heard = await self._called
-        for reply in heard:
-            if isinstance(reply, hiredis.ReplyError):
-                raise ConnectionError(str(reply))
         return heard
 
-    def abort(self) -> None:
-        self._over = True
-        if self._transport is not None:
-            self._transport.abort()
+    def _heard(self, part: _Part, replies: list[Any] | None) -> None:
+        part.replies = replies
+        if replies is None:
+            part.answer(Reason.INDEX_DOWN)
+        elif part.reading.status is not None:
+            self._judge(part, part.reading.status)
 
-    def _hear(self, reply: Any) -> None:
-        self._replies.append(reply)
-        if self._called is not None and not self._called.done() and len(self._replies) == self._wanted:
-            self._called.set_result(self._replies)
+    def _heard_state(self, reading: _Reading, replies: list[Any] | None) -> None:
+        """None: it will not come."""
+        if replies is None:
+            reading.status = Status.failed(Fault.DOWN, self._read.epoch, self._read.age_s)
+            for part in reading.parts:
+                part.answer(Reason.INDEX_DOWN)
+            return
+        reading.status = status = self._understand(reading, *replies)
+        self._read = status
+        self._known.set()
+        if Fault.UNVOUCHED in status.faults and (state := self._nodes.state) is not None:
+            self._nodes.doubt(state)
+        for part in reading.parts:
+            if part.replies is not None:
+                self._judge(part, status)
 
-    def _gone(self, why: str) -> None:
-        if self._index._wire is self:
-            self._index.lost(why)
-        elif self._called is not None and not self._called.done():
-            self._called.set_exception(ConnectionError(why))
+    def _understand(self, reading: _Reading, fields: Any, clock: Any) -> Status:
+        """The state, and its layout when the epoch is another one."""
+        known = self._read
+        for reply in (fields, clock):
+            if isinstance(reply, hiredis.ReplyError):
+                return self._refused(self._nodes.state, fault_of(reply), known)
+        if all(field is None for field in fields):
+            return self._believed.status(None, 0)
+        try:
+            version, epoch, bits_b, bits_t, heartbeat_ms = (int(field) for field in fields[:5])
+            now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+            key_check, runs = bytes(fields[5]), self._believed.runs(bytes(fields[6] or b""))
+        except (TypeError, ValueError):
+            # Another format may have other fields; half a state is none.
+            other = fields[0] is not None and fields[0] != b"%d" % FORMAT
+            return Status.failed(Fault.OTHER_FORMAT if other else Fault.ABSENT)
+        state = self._nodes.state
+        vouched = state is not None and state.run in runs
+        status = self._believed.status((version, epoch, heartbeat_ms, key_check), now_ms, vouched=vouched)
+        if not LANE_BITS <= min(bits_b, bits_t) <= max(bits_b, bits_t) <= BITS_MAX:
+            return Status.failed(Fault.OTHER_FORMAT, epoch, status.age_s) if status.reason is None else status
+        if status.reason is None:
+            reading.runs = self._runs = runs
+            if epoch != self._layout.epoch:
+                self._layout = _Layout(epoch, {Family.BIREYSEL: bits_b, Family.TACIR: bits_t})
+        return status
+
+    def _refused(self, server: Server | None, fault: Fault, known: Status) -> Status:
+        if fault in _ELSEWHERE and server is not None:
+            self._nodes.doubt(server)
+        return Status.failed(fault, known.epoch, known.age_s)
+
+    def _judge(self, part: _Part, status: Status) -> None:
+        """Both the answers of a part and the state are there."""
+        if part.answered:
+            return
+        if status.reason is not None:
+            part.answer(status.reason)
+            return
+        if part.layout.epoch != status.epoch:
+            self._again(part, None)
+            return
+        replies = part.replies
+        assert replies is not None
+        if part.server.run not in part.reading.runs:
+            self._nodes.doubt(part.server)
+            part.answer(Reason.INDEX_STALE)
+            return
+        listed = [reply == _LISTED for reply in replies]
+        if listed.count(True) + replies.count(_ABSENT) == len(replies):
+            part.answer(listed)
+        else:
+            self._pick(part, replies)
+
+    def _pick(self, part: _Part, replies: list[Any]) -> None:
+        """Some answers are none: give those that are, and ask again or say why not."""
+        good: list[int] = []
+        by_fault: dict[Fault, list[int]] = {}
+        for at, reply in enumerate(replies):
+            if reply in (_LISTED, _ABSENT):
+                good.append(at)
+                continue
+            marked = isinstance(reply, list) and len(reply) == 2 and reply[1] == 0
+            fault = Fault.BUCKET_LOST if marked else fault_of(reply) if isinstance(reply, hiredis.ReplyError) else None
+            by_fault.setdefault(fault or Fault.MALFORMED, []).append(at)
+        part.answered = True
+        if good:
+            part.done([part.questions[at] for at in good], [replies[at] == _LISTED for at in good])
+        for fault, places in by_fault.items():
+            rest = _Part([part.questions[at] for at in places], part.done, part.deadline, part.server)
+            rest.tries = part.tries
+            if fault is Fault.MALFORMED:
+                part.server.hang_up("malformed reply")
+            if fault in _ELSEWHERE:
+                self._nodes.doubt(part.server)
+            if fault is Fault.BUCKET_LOST:
+                self._again(rest, fault)
+            else:
+                self._seen[fault] = self._loop.time()
+                rest.answer(reason_of(fault))
+
+    def _again(self, part: _Part, fault: Fault | None) -> None:
+        """The epoch has changed, or seems to have: ask once more, a few times."""
+        if part.tries < _TRIES_MAX:
+            self._send([part], part.deadline)
+            return
+        if fault is not None:
+            self._seen[fault] = self._loop.time()
+        part.answer(Reason.INDEX_STALE)
+
+
+def _by_server(questions: Sequence[Asked], of_lane: list[Server | None]) -> list[tuple[Server | None, list[Asked]]]:
+    groups: dict[Server | None, list[Asked]] = {}
+    for question in questions:
+        server = of_lane[int.from_bytes(question.fingerprint[:4]) >> _TO_LANE]
+        if server in groups:
+            groups[server].append(question)
+        else:
+            groups[server] = [question]
+    return list(groups.items())
