@@ -41,6 +41,7 @@ ERROR_KINDS: Final = {
         *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
     ),
 }
+FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
 """Upper bounds of the histograms' buckets."""
 
@@ -77,6 +78,11 @@ class Metrics:
         self.upstream_up: dict[str, int] = dict.fromkeys(self.upstreams, 0)
         self.index_age_s = float("nan")
         self.index_up = 0
+        self.index_filter: dict[str, int] = dict.fromkeys(FILTER_RESULTS, 0)
+        self.index_filter_level = 0
+        self.index_filter_age_s = float("nan")
+        self.index_filter_members = 0
+        self.index_filter_capacity = 0
         self.journal_failures = 0
         self.fail_open = 0
 
@@ -98,8 +104,13 @@ class Metrics:
             "index": [["", self.index.counts, self.index.sum]],
             "upstreams": [[name, one.counts, one.sum] for name, one in self.upstreams.items()],
             "upstream_up": [[name, n] for name, n in self.upstream_up.items()],
-            "index_age_s": None if self.index_age_s != self.index_age_s else self.index_age_s,
+            "index_age_s": _known(self.index_age_s),
             "index_up": self.index_up,
+            "index_filter": [[result, n] for result, n in self.index_filter.items()],
+            "index_filter_level": self.index_filter_level,
+            "index_filter_age_s": _known(self.index_filter_age_s),
+            "index_filter_members": self.index_filter_members,
+            "index_filter_capacity": self.index_filter_capacity,
             "journal_failures": self.journal_failures,
             "fail_open": self.fail_open,
         }
@@ -136,9 +147,11 @@ class _Sum(Collector):
         yield self._histogram("izinli_index_seconds", "One round trip to the consent index.", "index", None)
         yield self._histogram("izinli_upstream_seconds", "A message at the next hop.", "upstreams", "upstream")
         yield self._upstreams_up()
-        yield self._index_age()
+        text = "Since the index last heard of its publisher; NaN before the first answer."
+        yield self._oldest("izinli_index_age_seconds", text, "index_age_s")
         ups = [snapshot["index_up"] for snapshot in self._snapshots]
         yield GaugeMetricFamily("izinli_index_up", "1 while every worker can ask the index.", min(ups, default=0))
+        yield from self._filter()
         yield CounterMetricFamily(
             "izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures")
         )
@@ -165,10 +178,24 @@ class _Sum(Collector):
             family.add_metric((name,), up)
         return family
 
-    def _index_age(self) -> GaugeMetricFamily:
-        ages = [snapshot["index_age_s"] for snapshot in self._snapshots if snapshot["index_age_s"] is not None]
-        text = "Since the index last heard of its publisher; NaN before the first answer."
-        return GaugeMetricFamily("izinli_index_age_seconds", text, max(ages, default=float("nan")))
+    def _filter(self) -> Iterable[Any]:
+        text = "Questions by what the consent filter said: certainly absent, maybe listed, or nothing."
+        results = CounterMetricFamily("izinli_index_filter", text, labels=("result",))
+        for label, count in self._counts("index_filter").items():
+            results.add_metric(label, count)
+        yield results
+        text = "1 while every worker's consent filter is level with the index."
+        levels = [snapshot["index_filter_level"] for snapshot in self._snapshots]
+        yield GaugeMetricFamily("izinli_index_filter_level", text, min(levels, default=0))
+        text = "Since the consent filter's snapshot was taken; NaN without one."
+        yield self._oldest("izinli_index_filter_age_seconds", text, "index_filter_age_s")
+        for name, text in (("members", "Members in the snapshot."), ("capacity", "Members it has room for.")):
+            counts = [snapshot[f"index_filter_{name}"] for snapshot in self._snapshots]
+            yield GaugeMetricFamily(f"izinli_index_filter_{name}", text, min(counts, default=0))
+
+    def _oldest(self, name: str, text: str, key: str) -> GaugeMetricFamily:
+        ages = [snapshot[key] for snapshot in self._snapshots if snapshot[key] is not None]
+        return GaugeMetricFamily(name, text, max(ages, default=float("nan")))
 
     def _histogram(self, name: str, text: str, key: str, label: str | None) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, text, labels=(label,) if label else ())
@@ -194,3 +221,8 @@ class _Sum(Collector):
 
     def _total(self, key: str) -> int:
         return sum(snapshot[key] for snapshot in self._snapshots)
+
+
+def _known(seconds: float) -> float | None:
+    """JSON has no NaN."""
+    return None if seconds != seconds else seconds
