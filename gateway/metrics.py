@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from filters.consent import outcome_of
 from filters.model import Reason
+from gateway.index.interface import Fault
 
 PROTOCOLS: Final = ("smtp", "smpp")
 ERROR_KINDS: Final = {
@@ -78,6 +79,7 @@ class Metrics:
         self.upstream_up: dict[str, int] = dict.fromkeys(self.upstreams, 0)
         self.index_age_s = float("nan")
         self.index_up = 0
+        self.index_faults: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self.index_filter: dict[str, int] = dict.fromkeys(FILTER_RESULTS, 0)
         self.index_filter_level = 0
         self.index_filter_age_s = float("nan")
@@ -106,6 +108,7 @@ class Metrics:
             "upstream_up": [[name, n] for name, n in self.upstream_up.items()],
             "index_age_s": _known(self.index_age_s),
             "index_up": self.index_up,
+            "index_faults": [[fault.value, n] for fault, n in self.index_faults.items()],
             "index_filter": [[result, n] for result, n in self.index_filter.items()],
             "index_filter_level": self.index_filter_level,
             "index_filter_age_s": _known(self.index_filter_age_s),
@@ -151,6 +154,7 @@ class _Sum(Collector):
         yield self._oldest("izinli_index_age_seconds", text, "index_age_s")
         ups = [snapshot["index_up"] for snapshot in self._snapshots]
         yield GaugeMetricFamily("izinli_index_up", "1 while every worker can ask the index.", min(ups, default=0))
+        yield self._index_faults()
         yield from self._filter()
         yield CounterMetricFamily(
             "izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures")
@@ -196,6 +200,17 @@ class _Sum(Collector):
     def _oldest(self, name: str, text: str, key: str) -> GaugeMetricFamily:
         ages = [snapshot[key] for snapshot in self._snapshots if snapshot[key] is not None]
         return GaugeMetricFamily(name, text, max(ages, default=float("nan")))
+
+    def _index_faults(self) -> GaugeMetricFamily:
+        text = "1 while a worker sees this fault of the index, or of a part of it."
+        family = GaugeMetricFamily("izinli_index_fault", text, labels=("fault",))
+        worst = dict.fromkeys(map(str, Fault), 0)
+        for snapshot in self._snapshots:
+            for fault, n in snapshot["index_faults"]:
+                worst[fault] = max(worst[fault], n)
+        for fault, n in worst.items():
+            family.add_metric((fault,), n)
+        return family
 
     def _histogram(self, name: str, text: str, key: str, label: str | None) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, text, labels=(label,) if label else ())
