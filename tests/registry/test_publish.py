@@ -13,7 +13,7 @@ import pytest
 from filters.layout import Family
 from filters.model import RecipientType
 from registry import publish, publisher_loop
-from registry.index import build
+from registry.index import lanes
 from registry.index.interface import Change, Facts, IndexDown, IndexState, IndexWriter
 from registry.index.shared import RedisIndexWriter
 from registry.ledger import Ledger
@@ -139,7 +139,7 @@ def test_an_index_of_another_ledger_is_built_again(tmp_path: Path, sqlite_ledger
 def test_a_redis_index_that_has_outgrown_its_layout_is_built_again(
     redis_server: RedisServer, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "GROWTH_MAX", 0)
+    monkeypatch.setattr(lanes, "BUCKET_ROOM", 0)
     writer = open_index(redis_server.url, Path(), sqlite_ledger.fingerprint.check_value())
     publisher = Publisher(sqlite_ledger, writer)
     assert publisher.ensure().room == (0, 0)
