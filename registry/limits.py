@@ -46,3 +46,14 @@ VERIFY_TRIES: Final = 3  # looks at a lane that differs: what was recorded meanw
 VERIFY_WAIT_SECONDS: Final = 1.0  # between them; the publisher follows in TICK_SECONDS
 STALLED_SECONDS: Final = 30.0  # a loop that did not tick for this long is dead for /livez
 PUBLISHER_STOP_SECONDS: Final = 10.0  # for the step it is in; a build is given up between two chunks
+
+# The shared index. Redis does one thing at a time: a call of these sizes keeps a gateway's question waiting for about a
+# millisecond.
+LANE_CALL_MEMBERS_MAX: Final = 1000  # added or taken away by one script
+LANE_CALL_KEYS_MAX: Final = 1000  # buckets opened, looked at or dropped by one script or command
+LANE_CALLS_AT_ONCE: Final = 256  # sent before the answers are read: 6 MB of members
+LANE_READ_BUCKETS: Final = 200  # read whole before the answers are taken: 128 members each, 0.6 MB
+LEVEL_SECONDS: Final = 10.0  # between two passes over all lanes; what a promoted replica lacks is this much at most
+CHANGES_ENTRY_MEMBERS_MAX: Final = 512  # of one entry of the stream: 4 kB, one node of it
+CHANGES_ENTRIES_MAX: Final = 20_000  # 84 MB when all are full; 20 s of filters that are cut off while 1000/s consent
+SERVER_IDLE_CONNECTIONS_MAX: Final = 16  # kept open to each server: withdrawals at once, the publisher, commands

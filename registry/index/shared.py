@@ -1,249 +1,253 @@
-"""The shared consent index: intsets in Redis, about 128 members each, 10.4 bytes per consent.
+"""The shared consent index in Redis: one server, Sentinel or Cluster (`filters.layout`; 10.4 octets per consent).
 
-    izinli:builds   hash: epoch -> bits of every epoch that has, or may have, keys
+    {izinli:index}:builds   hash: epoch -> what is known of its build; every epoch that has, or may have, keys
 
-What readers need of it is laid down in `filters.layout`; the builds are this module's own.
+Redis 7.0 or newer. Replication is asynchronous, so a promoted replica may lack what was acknowledged last: `lost_after`
+finds out how much, by the levels that the publisher leaves in the lanes, and readers believe it only when that was put
+again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import groupby
-from typing import Any, Final
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, WatchError
-from redis.retry import Retry
-
+from filters.index_url import IndexUrl, parse
 from filters.key import split
-from filters.layout import FORMAT, INDEX_KEY, Family, bucket_prefix
-from registry.index.interface import Change, IndexDown, IndexState, IndexUnusable, Plan, Superseded
-from registry.limits import CONTENTION_TRIES_MAX, INDEX_WAIT_SECONDS
+from filters.layout import CHANGES_KEY, FORMAT, INDEX_KEY, MEMBER_OCTETS, Family
+from registry.index import lanes, scripts
+from registry.index.build import BUILDS_KEY, Entry, RedisBuild, drop_older
+from registry.index.interface import Change, Facts, IndexDown, IndexState, IndexUnusable
+from registry.index.lanes import Layout
+from registry.index.nodes import Servers
+from registry.index.rounds import Server, info
+from registry.index.scripts import UNUSABLE
+from registry.limits import CHANGES_ENTRIES_MAX, CHANGES_ENTRY_MEMBERS_MAX, CONTENTION_TRIES_MAX, LEVEL_SECONDS
 
-BUILDS: Final = "izinli:builds"
-# `set-max-intset-entries` is 512: a bucket may grow fourfold before it costs six times as much
-BUCKET_MEMBERS: Final = 128
-CAPACITY_MIN: Final = 10_000
-PIPELINE_KEYS: Final = 1000  # per command
-
-
-def bits_for(members: int) -> int:
-    """How many bits choose a bucket, for an index that holds `members` now and may double: ceil(log2(capacity/128))."""
-    capacity = max(CAPACITY_MIN, 2 * members)
-    return max(0, (-(-capacity // BUCKET_MEMBERS) - 1).bit_length())
+LOST: Final = "a part of the index was lost"
+NOT_OURS: Final = "the index is empty, half-built or not ours"
 
 
-def bucket_key(epoch: int, family: Family, bits: int, bucket_hash: int) -> str:
-    """The key of the set that a fingerprint belongs to."""
-    return f"{bucket_prefix(epoch, family)}{bucket_hash >> (32 - bits)}"
+class _Found(NamedTuple):
+    """The state as it was read."""
+
+    state: IndexState
+    layout: Layout
+    runs: frozenset[str]
+    announced: int | None
+
+
+class _Looked(NamedTuple):
+    """What `lost_after` looked at."""
+
+    epoch: int
+    runs: dict[Server, str]
+    lost_state: bool  # the state's own server was among the unvouched
 
 
 class RedisIndexWriter:
-    """One writer of one Redis index; other processes may have theirs. No retries inside the client library.
+    """One writer of one Redis index; other processes may have theirs. Does not connect before it is used.
 
-    Transactions are optimistic: WATCH on `izinli:index`, which every update writes.
+    `url` is what `filters.index_url` reads, or has read. Raises ValueError.
     """
 
-    def __init__(self, url: str, key_check: bytes) -> None:
+    def __init__(self, url: str | IndexUrl, key_check: bytes) -> None:
         self._key_check = key_check
-        self.client: Any = redis.Redis.from_url(
-            url,
-            socket_timeout=INDEX_WAIT_SECONDS,
-            socket_connect_timeout=INDEX_WAIT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            client_name="izinli-registry",
-        )
+        self._servers = Servers(parse(url) if isinstance(url, str) else url)
+        self._lock = threading.Lock()
+        self._layout: Layout | None = None  # as it was last seen: for `name`
+        self._looked: _Looked | None = None
+        self._lives: frozenset[str] | None = None  # the runs that everything was put to since it was last looked
+        self._levelled = float("-inf")  # monotonic
 
     def state(self) -> IndexState | None:
-        with answering():
-            found = self._parse(self.client.hgetall(INDEX_KEY))
-        return None if found is None else found[0]
+        found = self._found()
+        return None if found is None else found.state
 
-    def last_epoch(self) -> int:
-        with answering():
-            named = [self.client.hget(INDEX_KEY, "epoch") or b"0", *self.client.hkeys(BUILDS)]
-        return max(int(epoch) if epoch.isdigit() else 0 for epoch in named)
+    def put(self, facts: Facts) -> list[Change]:
+        refused: dict[Change, None] = {}
+        done: set[int] = set()
+        members = [change.fingerprint for change in facts.changes if change.member and change.family is Family.BIREYSEL]
+        for _ in range(CONTENTION_TRIES_MAX):
+            current, announced = self._epochs()
+            grown = [0, 0]
+            for layout in filter(None, (current, announced)):
+                if layout.epoch in done:
+                    continue
+                applied = lanes.apply(self._servers, layout, facts)
+                if layout is current:
+                    if applied.lost:
+                        break
+                    grown = applied.grown
+                refused.update(dict.fromkeys(applied.refused))
+                done.add(layout.epoch)  # a build that was lost notices it by itself
+            if current.epoch not in done:
+                self._insist_on(current)
+                continue
+            heard = self._tell(current.epoch, grown, members)
+            if heard <= done:
+                return list(refused)
+            members = []
+        raise IndexDown("epochs follow one another too fast")
+
+    def beat(self, cursor: int) -> IndexState:
+        lives = self._servers.runs()
+        with self._lock:
+            known, self._lives = self._lives, frozenset(lives.values())
+        if known is not None and not self._lives <= known:
+            # what was put to the former life of a server may be lost: the caller must look before it promises
+            raise IndexDown("a server was started or promoted meanwhile")
+        counted: list[str | int] = ["", 0, 0]
+        now = time.monotonic()
+        if now - self._levelled >= LEVEL_SECONDS:
+            counted = self._level(cursor, lives)
+            self._levelled = now
+        arguments: list[str | bytes | int] = [self._key_check, cursor, *counted]
+        answer = self._on_state(scripts.BEAT, [INDEX_KEY], arguments)
+        found = None if answer == UNUSABLE else self._parsed(_pairs(answer))
+        if found is None:
+            raise IndexUnusable(NOT_OURS)
+        return found.state
+
+    def lost_after(self) -> int | None:
+        found = self._usable()
+        runs = self._servers.runs()
+        unvouched = {server for server, run in runs.items() if run not in found.runs}
+        lowest = lanes.lowest_level(self._servers, found.layout, unvouched) if unvouched else None
+        with self._lock:
+            self._lives = frozenset(runs.values())
+            self._looked = _Looked(found.layout.epoch, runs, self._servers.state in unvouched) if unvouched else None
+        if unvouched and lowest is None:  # they have no lanes yet
+            self.vouch()
+        return lowest
+
+    def vouch(self) -> None:
+        with self._lock:
+            looked, self._looked = self._looked, None
+        if looked is None:
+            return
+        if self._servers.runs() != looked.runs:
+            raise IndexDown("a server was started or promoted meanwhile")
+        history = secrets.token_hex(8) if looked.lost_state else ""
+        arguments = [self._key_check, looked.epoch, " ".join(looked.runs.values()), history]
+        if self._on_state(scripts.VOUCH, [INDEX_KEY], arguments) == UNUSABLE:
+            raise IndexDown("the index was built anew meanwhile")
+
+    def build(self, epoch: int, expected: tuple[int, int], cursor: int) -> RedisBuild:
+        return self._began(RedisBuild.begin(self._servers, self._key_check, epoch, expected, cursor))
+
+    def unfinished(self) -> RedisBuild | None:
+        build = RedisBuild.resume(self._servers, self._key_check)
+        return None if build is None else self._began(build)
+
+    def name(self, family: Family, fingerprint: bytes) -> bytes:
+        layout = self._layout or self._usable().layout
+        return lanes.name(layout, family, fingerprint)
+
+    def lane(self, family: Family, lane: int) -> set[bytes]:
+        return lanes.names(self._servers, self._usable().layout, family, lane)
 
     def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
-        with answering():
-            state, bits = self._usable(self.client)
-            return self._present(state.epoch, bits, [Change(family, fingerprint, True) for fingerprint in fingerprints])
+        return lanes.contains(self._servers, self._usable().layout, family, fingerprints)
 
-    def members(self, family: Family) -> int:
-        total = 0
-        with answering():
-            state, bits = self._usable(self.client)
-            for start in range(0, 1 << bits, PIPELINE_KEYS):
-                with self.client.pipeline(transaction=False) as pipe:
-                    for bucket in range(start, min(start + PIPELINE_KEYS, 1 << bits)):
-                        pipe.scard(f"{bucket_prefix(state.epoch, family)}{bucket}")
-                    total += sum(pipe.execute())
-        return total
+    def last_epoch(self) -> int:
+        with self._servers.round() as turn:
+            turn.ask(self._servers.state, "HGET", INDEX_KEY, "epoch")
+            turn.ask(self._servers.state, "HKEYS", BUILDS_KEY)
+            epoch, builds = turn.answers()
+        return max(int(one) if one.isdigit() else 0 for one in (epoch or b"0", *builds))
 
-    def update(self, plan: Plan) -> IndexState:
-        def step(pipe: Any) -> IndexState:
-            state, bits = self._usable(pipe)
-            now_ms = _milliseconds(pipe.time())
-            update = plan(state)
-            count = state.count + self.growth(state.epoch, bits, update.changes)
-            cursor = state.cursor if update.cursor is None else update.cursor
-            heartbeat_ms = now_ms if update.beat else state.heartbeat_ms
-            pipe.multi()
-            queue_changes(pipe, state.epoch, bits, update.changes)
-            pipe.hset(INDEX_KEY, mapping={"count": count, "cursor": cursor, "heartbeat_ms": heartbeat_ms})
-            return IndexState(state.epoch, count, cursor, heartbeat_ms, state.capacity)
-
-        return self.transaction(step)
-
-    def build(self, epoch: int, expected: int) -> RedisBuild:
-        with answering():
-            memory = self.client.info("memory")
-            if memory.get("maxmemory") and str(memory.get("maxmemory_policy", "")).startswith("allkeys"):
-                # an evicted bucket of refusals would let messages pass
-                raise IndexDown("Redis may evict the index: set maxmemory-policy to noeviction")
-            self.client.hset(BUILDS, str(epoch), bits_for(expected))
-        return RedisBuild(self, epoch, bits_for(expected))
-
-    def switch(self, epoch: int, bits: int, count: int, plan: Plan) -> IndexState:
-        """The last step of a build: its tail and the switch in one transaction."""
-
-        def step(pipe: Any) -> IndexState:
-            found = pipe.hget(INDEX_KEY, "epoch")
-            if found is not None and int(found) >= epoch:
-                raise Superseded(f"epoch {int(found)} was built in the meantime")
-            now_ms = _milliseconds(pipe.time())
-            update = plan(IndexState(epoch, count, 0, 0, _capacity(bits)))
-            total = count + self.growth(epoch, bits, update.changes)
-            fields = {"format": FORMAT, "epoch": epoch, "bits": bits, "count": total, "cursor": update.cursor or 0}
-            pipe.multi()
-            queue_changes(pipe, epoch, bits, update.changes)
-            pipe.hset(INDEX_KEY, mapping={**fields, "heartbeat_ms": now_ms, "key_check": self._key_check})
-            return IndexState(epoch, total, update.cursor or 0, now_ms, _capacity(bits))
-
-        return self.transaction(step)
-
-    def transaction(self, step: Any) -> IndexState:
-        """Run `step(pipe)` under WATCH and execute what it queued; again when another publisher was faster."""
-        for _ in range(CONTENTION_TRIES_MAX):
-            with answering(), self.client.pipeline() as pipe:
-                pipe.watch(INDEX_KEY)
-                state: IndexState = step(pipe)
-                try:
-                    pipe.execute()
-                except WatchError:
-                    continue
-                return state
-        raise IndexDown("other publishers write too often")
-
-    def growth(self, epoch: int, bits: int, changes: Sequence[Change]) -> int:
-        """By how many members the changes will grow an epoch; exact as long as the transaction goes through."""
-        present = self._present(epoch, bits, changes)
-        return sum(change.member - was for change, was in zip(changes, present, strict=True))
-
-    def drop(self, epoch: int, bits: int) -> None:
-        """Remove an epoch's keys; their names are computed, nothing is scanned."""
-        names = [f"izinli:{epoch}:{letter}:{bucket}" for letter in "bt" for bucket in range(1 << bits)]
-        with answering():
-            for start in range(0, len(names), PIPELINE_KEYS):
-                self.client.unlink(*names[start : start + PIPELINE_KEYS])
-            self.client.hdel(BUILDS, str(epoch))
-
-    def drop_older(self, epoch: int) -> None:
-        """Remove all older epochs, also what a build left that was killed."""
-        with answering():
-            builds = self.client.hgetall(BUILDS)
-        for other, bits in builds.items():
-            if int(other) < epoch:
-                self.drop(int(other), int(bits))
+    def memory(self) -> int:
+        masters = self._servers.topology().masters
+        with self._servers.round() as turn:
+            for server in masters:
+                turn.ask(server, "INFO", "memory")
+            answers = turn.answers()
+        return sum(int(info(answer)["used_memory"]) for answer in answers)
 
     def close(self) -> None:
-        self.client.close()
+        self._servers.close()
 
-    def _present(self, epoch: int, bits: int, changes: Sequence[Change]) -> list[bool]:
-        with self.client.pipeline(transaction=False) as pipe:
-            for change in changes:
-                bucket_hash, member = split(change.fingerprint)
-                pipe.sismember(bucket_key(epoch, change.family, bits, bucket_hash), member)
-            return [bool(answer) for answer in pipe.execute()]
+    def _began(self, build: RedisBuild) -> RedisBuild:
+        with self._lock:
+            self._lives = build.runs  # what these servers forget from now on, the build misses
+        return build
 
-    def _usable(self, client: Any) -> tuple[IndexState, int]:
-        found = self._parse(client.hgetall(INDEX_KEY))
+    def _epochs(self) -> tuple[Layout, Layout | None]:
+        """The current epoch and the announced one. Raises IndexUnusable."""
+        with self._servers.round() as turn:
+            turn.ask(self._servers.state, "HGETALL", INDEX_KEY)
+            turn.ask(self._servers.state, "HGETALL", BUILDS_KEY)
+            fields, builds = turn.answers()
+        found = self._parsed(_pairs(fields))
         if found is None:
-            raise IndexUnusable("the index is empty, half-built or not ours")
+            raise IndexUnusable(NOT_OURS)
+        entry = None if found.announced is None else _pairs(builds).get(b"%d" % found.announced)
+        if found.announced is None or entry is None:
+            return found.layout, None
+        return found.layout, Layout(found.announced, Entry.read(entry).bits)
+
+    def _insist_on(self, layout: Layout) -> None:
+        """Lanes of this epoch are missing: that is right when another one is current by now."""
+        if self._usable().layout == layout:
+            raise IndexUnusable(LOST)
+
+    def _tell(self, epoch: int, grown: Sequence[int], fingerprints: Sequence[bytes]) -> set[int]:
+        """Count, tell filters of new members, and read which epochs have to have the facts. Raises IndexUnusable."""
+        packed = [split(one)[1].to_bytes(MEMBER_OCTETS) for one in fingerprints]
+        steps = range(0, len(packed), CHANGES_ENTRY_MEMBERS_MAX)
+        entries = [b"".join(packed[start : start + CHANGES_ENTRY_MEMBERS_MAX]) for start in steps]
+        arguments: list[str | bytes | int] = [self._key_check, epoch, *grown, CHANGES_ENTRIES_MAX, *entries]
+        answer = self._on_state(scripts.TELL, [INDEX_KEY, CHANGES_KEY, BUILDS_KEY], arguments)
+        if answer == UNUSABLE:
+            raise IndexUnusable(NOT_OURS)
+        return {int(one) for one in answer if one}
+
+    def _level(self, cursor: int, lives: dict[Server, str]) -> list[str | int]:
+        """Pass over all lanes; the epoch and its counts. What a build left behind goes, too."""
+        found = self._usable()
+        vouched = {server: run for server, run in lives.items() if run in found.runs}
+        counts = lanes.level(self._servers, found.layout, cursor, vouched)
+        if counts is None:
+            self._insist_on(found.layout)
+            return ["", 0, 0]
+        drop_older(self._servers, found.layout.epoch)
+        return [found.layout.epoch, *counts]
+
+    def _on_state(self, script: scripts.Script, keys: list[str], arguments: Sequence[str | bytes | int]) -> Any:
+        with self._servers.round() as turn:
+            turn.run(script, self._servers.state, keys, arguments)
+            return turn.answers()[0]
+
+    def _usable(self) -> _Found:
+        found = self._found()
+        if found is None:
+            raise IndexUnusable(NOT_OURS)
         return found
 
-    def _parse(self, fields: dict[bytes, bytes]) -> tuple[IndexState, int] | None:
-        if fields.get(b"format") != str(FORMAT).encode() or fields.get(b"key_check") != self._key_check:
+    def _found(self) -> _Found | None:
+        with self._servers.round() as turn:
+            turn.ask(self._servers.state, "HGETALL", INDEX_KEY)
+            fields = turn.answers()[0]
+        return self._parsed(_pairs(fields))
+
+    def _parsed(self, fields: dict[bytes, bytes]) -> _Found | None:
+        if fields.get(b"format") != b"%d" % FORMAT or fields.get(b"key_check") != self._key_check:
             return None
+        names = (b"epoch", b"bits_b", b"bits_t", b"count_b", b"count_t", b"cursor", b"heartbeat_ms")
         try:
-            numbers = [int(fields[name]) for name in (b"epoch", b"count", b"cursor", b"heartbeat_ms", b"bits")]
+            epoch, bits_b, bits_t, count_b, count_t, cursor, heartbeat_ms = (int(fields[name]) for name in names)
+            runs = frozenset(fields[b"runs"].decode().split())
         except (KeyError, ValueError):
             return None
-        epoch, count, cursor, heartbeat_ms, bits = numbers
-        return IndexState(epoch, count, cursor, heartbeat_ms, _capacity(bits)), bits
+        announced = fields.get(b"next")
+        self._layout = layout = Layout(epoch, (bits_b, bits_t))
+        state = IndexState(epoch, (count_b, count_t), cursor, heartbeat_ms, layout.room)
+        return _Found(state, layout, runs, None if announced is None else int(announced))
 
 
-class RedisBuild:
-    """A build of one epoch."""
-
-    def __init__(self, writer: RedisIndexWriter, epoch: int, bits: int) -> None:
-        self._writer = writer
-        self._epoch = epoch
-        self._bits = bits
-        self._count = 0
-
-    def add(self, family: Family, fingerprints: Sequence[bytes]) -> None:
-        shift, prefix = 32 - self._bits, bucket_prefix(self._epoch, family)
-        with answering(), self._writer.client.pipeline(transaction=False) as pipe:
-            halves = map(split, fingerprints)
-            for bucket, group in groupby(halves, key=lambda half: half[0] >> shift):
-                pipe.sadd(f"{prefix}{bucket}", *[member for _, member in group])
-            self._count += sum(pipe.execute())
-
-    def apply(self, changes: Sequence[Change]) -> None:
-        grown = 0
-        with answering(), self._writer.client.pipeline(transaction=False) as pipe:
-            queue_changes(pipe, self._epoch, self._bits, changes)
-            signs = _signs(changes)
-            grown = sum(sign * int(answer) for sign, answer in zip(signs, pipe.execute(), strict=True))
-        self._count += grown
-
-    def switch(self, plan: Plan) -> IndexState:
-        state = self._writer.switch(self._epoch, self._bits, self._count, plan)
-        self._writer.drop_older(self._epoch)
-        return state
-
-    def abandon(self) -> None:
-        self._writer.drop(self._epoch, self._bits)
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Redis' and the network's faults become IndexDown; redis-py closes the connection on a timeout by itself."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise IndexDown(f"Redis: {type(error).__name__}: {error}") from error
-
-
-def queue_changes(pipe: Any, epoch: int, bits: int, changes: Sequence[Change]) -> None:
-    """One SADD or SREM per change, in order."""
-    for change in changes:
-        bucket_hash, member = split(change.fingerprint)
-        command = pipe.sadd if change.member else pipe.srem
-        command(bucket_key(epoch, change.family, bits, bucket_hash), member)
-
-
-def _signs(changes: Iterable[Change]) -> list[int]:
-    return [1 if change.member else -1 for change in changes]
-
-
-def _capacity(bits: int) -> int:
-    return BUCKET_MEMBERS << bits
-
-
-def _milliseconds(time: tuple[int, int]) -> int:
-    seconds, microseconds = time
-    return seconds * 1000 + microseconds // 1000
+def _pairs(answer: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(answer[::2], answer[1::2], strict=True))
