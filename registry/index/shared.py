@@ -132,7 +132,7 @@ class RedisIndexWriter:
         if self._servers.runs() != looked.runs:
             raise IndexDown("a server was started or promoted meanwhile")
         history = secrets.token_hex(8) if looked.lost_state else ""
-        arguments = [self._key_check, looked.epoch, " ".join(looked.runs.values()), history]
+        arguments: list[str | bytes | int] = [self._key_check, looked.epoch, " ".join(looked.runs.values()), history]
         if self._on_state(scripts.VOUCH, [INDEX_KEY], arguments) == UNUSABLE:
             raise IndexDown("the index was built anew meanwhile")
 
