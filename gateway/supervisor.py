@@ -2,6 +2,7 @@
 
     izinli serve ─┬─ registry        the control plane
                   ├─ worker-0 … n    the doors
+                  ├─ filter          keeps the snapshot of a shared index (gateway/keeper.py)
                   └─ admin           /metrics /livez /readyz
 
 A child that dies is started again, later each time it dies young; its siblings and the sockets' queues notice nothing.
@@ -19,11 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway import admin, limits, log, worker
+from gateway import admin, keeper, limits, log, worker
 from gateway.config import Address, Config
 from gateway.keys import Keys
 
 EX_TEMPFAIL: Final = 75
+EX_CONFIG: Final = 78
 _SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
 _YOUNG_S: Final = 60.0  # a child that lived longer starts again at once
 
@@ -64,6 +66,10 @@ def listen(address: Address) -> socket.socket:
 def serve(config: Config, keys: Keys, *, gateway: bool, registry: Callable[[socket.socket], None] | None) -> int:
     """Run the planes asked for until SIGTERM; the exit code. `registry` serves on the socket it is given."""
     log.configure("supervisor")
+    if gateway and worker.has_other_key(config, keys):
+        fix = "use the keys of its registry (data_dir/keys), or write it anew with: izinli index rebuild"
+        log.logger.error("the consent index was written with another fingerprint key", fix=fix)
+        return EX_CONFIG
     try:
         children, sockets = _children(config, keys, gateway=gateway, registry=registry)
     except CannotListen as error:
@@ -88,6 +94,8 @@ def _children(
         sockets += [*doors.values(), desk]
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(config.workers)]
         children += [_worker(config, keys, number, doors, pair[0]) for number, pair in enumerate(pairs)]
+        if config.index.filter:
+            children.append(Child("filter", lambda: keeper.run(config, keys)))
         children.append(Child("admin", lambda: admin.run(desk, [pair[1] for pair in pairs])))
         for listener in config.listeners:
             log.logger.info("listening", what=listener.protocol, address=str(listener.bind))

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from math import isnan
 from typing import Any, Final, Protocol
 
 import uvloop
@@ -20,9 +21,12 @@ from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
 from gateway.config import LINK_PATH, Address, Config, Listener
+from gateway.index.changes import Follower
 from gateway.index.embedded import SqliteIndex
-from gateway.index.interface import Believed, ConsentIndex
+from gateway.index.filter import FilteredIndex
+from gateway.index.interface import Believed, ConsentIndex, Fault, Status
 from gateway.index.shared import RedisIndex
+from gateway.index.snapshot import FILE
 from gateway.journal import Journal
 from gateway.keys import Keys
 from gateway.metrics import Metrics
@@ -49,6 +53,32 @@ def open_index(config: Config, keys: Keys) -> ConsentIndex:
     if config.index.server is None:
         return SqliteIndex(config.data_dir, believed)
     return RedisIndex(config.index.server, believed)
+
+
+def _filtered(config: Config, keys: Keys, metrics: Metrics) -> ConsentIndex:
+    """The index, with the filter before it that a configuration may ask for."""
+    index = open_index(config, keys)
+    if config.index.server is None or not config.index.filter:
+        return index
+    key_check = Fingerprinter(keys.fingerprint).check_value()
+    return FilteredIndex(index, Follower(config.index.server, config.data_dir / FILE, key_check), metrics)
+
+
+def has_other_key(config: Config, keys: Keys) -> bool:
+    """Whether the index was written with another fingerprint key: all of it would read as "not listed".
+
+    One look, before anybody is served; an index that cannot be reached is no reason not to begin.
+    """
+
+    async def look() -> bool:
+        index = open_index(config, keys)
+        await index.start()
+        try:
+            return Fault.OTHER_KEY in index.status.faults
+        finally:
+            await index.close()
+
+    return asyncio.run(look())
 
 
 def run(
@@ -88,7 +118,7 @@ class Worker:
 
     def __init__(self, config: Config, keys: Keys, number: int) -> None:
         self.metrics = Metrics(config.upstreams)
-        self.index = open_index(config, keys)
+        self.index = _filtered(config, keys, self.metrics)
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._journal = Journal(config.data_dir / "journal", number)
@@ -108,6 +138,7 @@ class Worker:
         self._doors = [(listener, self._door(listener)) for listener in config.listeners]
         self._servers: list[asyncio.Server] = []
         self._draining = False
+        self._faults: frozenset[Fault] = frozenset()  # as they were logged last
         self._ticker = self._loop.call_soon(self._tick)
 
     async def start(self, sockets: Mapping[Address, socket.socket]) -> None:
@@ -161,8 +192,22 @@ class Worker:
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)
         metrics.index_age_s = status.age_s
+        metrics.index_faults = {fault: int(fault in status.faults) for fault in Fault}
+        if status.faults != self._faults:
+            self._faults = status.faults
+            _log_faults(status)
         for name, upstream in self._mail.items():
             metrics.upstream_up[name] = int(upstream.up)
+
+
+def _log_faults(status: Status) -> None:
+    """One line for each change."""
+    if status.faults:
+        faults, age_s = sorted(status.faults), None if isnan(status.age_s) else round(status.age_s)
+        answer = str(status.reason or "a part cannot be asked")
+        log.logger.warning("consent index", faults=faults, answer=answer, epoch=status.epoch, unheard_of_s=age_s)
+    else:
+        log.logger.info("consent index believed", epoch=status.epoch)
 
 
 def _hostname(config: Config) -> str:

@@ -73,6 +73,7 @@ class Index:
     url: str  # as it was written
     server: IndexUrl | None = None  # where it is, with passwords; None: embedded
     age_max_s: int = 900  # unheard of its publisher for longer: DEFER
+    filter: bool = False  # answer who has certainly not consented without asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,11 @@ class _Reader:
         if server is not None:
             server = self._with_files(table, server)
         age_max_s = table.number("age_max_s", 900, 5, 30 * 24 * 3600)
+        with_filter = table.flag("filter", default=url != EMBEDDED)
+        if with_filter and url == EMBEDDED:
+            table.note("filter", "the embedded index has no filter", "take the line out; it is read in-process anyway")
         table.finish()
-        return Index(url, server, age_max_s)
+        return Index(url, server, age_max_s, with_filter)
 
     def _with_files(self, table: Table, server: IndexUrl) -> IndexUrl:
         """The passwords that stand in files, and the paths of those that TLS reads by itself."""

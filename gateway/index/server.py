@@ -22,7 +22,7 @@ from gateway.index.wire import Exchange, Refused, Wire
 from gateway.log import logger
 
 pack: Any = hiredis.pack_command  # its stub takes tuples of one
-_INFO: Final = pack(("INFO", "replication"))
+INFO: Final = pack(("INFO", "replication"))
 _MASTER: Final = re.compile(rb"^role:master\r$", re.MULTILINE)
 _RUN: Final = re.compile(rb"^master_replid:([0-9a-f]{40})\r$", re.MULTILINE)
 _FAULTS: Final = {
@@ -48,6 +48,12 @@ def fault_of(error: object) -> Fault:
     if not isinstance(error, hiredis.ReplyError | Refused):
         return Fault.DOWN
     return _FAULTS.get(str(error).partition(" ")[0], Fault.MALFORMED)
+
+
+def run_of(info: bytes) -> bytes:
+    """Which run of a server it is that answers INFO so; empty: no master."""
+    run = _RUN.search(info)
+    return run[1] if run is not None and _MASTER.search(info) is not None else b""
 
 
 class Access:
@@ -147,7 +153,7 @@ class Server:
         now = self._loop.time()
         if self.wire is not None and now >= self._renew_at:
             self._renew_at = now + limits.INDEX_DOUBT_S
-            self.wire.send(Exchange(_INFO, 1, now + limits.INDEX_DEADLINE_S, self._said))
+            self.wire.send(Exchange(INFO, 1, now + limits.INDEX_DEADLINE_S, self._said))
 
     def hang_up(self, why: str) -> None:
         """Close the connection and make a new one."""
@@ -168,7 +174,7 @@ class Server:
         try:
             self.host = await self._locate()
             wire = await self._access.reach(self.host, self._lost)
-            (info,) = await wire.call(_INFO)
+            (info,) = await wire.call(INFO)
         except UNREACHABLE as error:
             if wire is not None:
                 wire.close("not reached")
@@ -201,10 +207,8 @@ class Server:
         if not isinstance(info, bytes):
             self.run, self.fault = b"", fault_of(info)
             return
-        run = _RUN.search(info)
-        is_master = run is not None and _MASTER.search(info) is not None
-        self.run = run[1] if run is not None and is_master else b""
-        self.fault = None if is_master else Fault.NOT_MASTER
+        self.run = run_of(info)
+        self.fault = None if self.run else Fault.NOT_MASTER
 
     def _lost(self, wire: Wire, why: str) -> None:
         if self.wire is not wire:

@@ -28,12 +28,11 @@ from filters.index_url import IndexUrl
 from filters.layout import BITS_MAX, FORMAT, INDEX_KEY, LANE_BITS, LANES, MARKER, Family, bucket_key
 from gateway import limits
 from gateway.index.nodes import Nodes, nodes_of
-from gateway.index.server import UNREACHABLE, Server, pack
+from gateway.index.server import INFO, UNREACHABLE, Server, pack, run_of
 from gateway.index.wire import Wire
 
 FILE: Final = "index.bloom"
 _STATE: Final = pack(("HMGET", INDEX_KEY, "format", "key_check", "epoch", "bits_b", "history", "changes", "runs"))
-_PING: Final = pack(("PING",))
 _MARKER: Final = str(MARKER).encode()
 _HEADROOM: Final = 1.03  # the count is estimated within a hundredth, and may grow while the buckets are read
 
@@ -166,9 +165,8 @@ class _Reading:
 
     async def _known(self, server: Server) -> tuple[Wire | None, bytes]:
         """A connection, and what runs at its other end by now."""
-        server.renew()
-        await self._call(server, _PING, 1)  # the answers come in order
-        return server.wire, server.run
+        (info,) = await self._call(server, INFO, 1)
+        return server.wire, run_of(info)
 
     def _chunks(self, lane: int) -> Iterator[range]:
         """The buckets of a lane, by their numbers, in portions for one round trip."""

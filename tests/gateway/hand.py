@@ -1,4 +1,4 @@
-"""A Redis index written by hand, key by key, as `filters.layout` says: to put it into states no publisher leaves it in."""
+"""A Redis index written by hand, key by key (`filters.layout`): for states in which no publisher leaves it."""
 
 from __future__ import annotations
 
