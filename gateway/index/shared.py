@@ -137,7 +137,8 @@ class RedisIndex:
         shown_from = self._loop.time() - limits.INDEX_FAULT_SHOWN_S
         faults.update(fault for fault, at in self._seen.items() if at > shown_from)
         faults.update(server.fault for server in self._nodes.servers if server.fault is not None)
-        if any(server.run and server.run not in self._runs for server in self._nodes.servers):
+        runs = self._runs  # of a state that was believed
+        if read.reason is None and any(server.run and server.run not in runs for server in self._nodes.servers):
             faults.add(Fault.UNVOUCHED)
         if self._nodes.of_lane is not None and None in self._nodes.of_lane:
             faults.add(Fault.CLUSTER_DOWN)

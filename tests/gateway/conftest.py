@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from filters.index_url import parse
 from filters.key import Fingerprinter
 from filters.layout import INDEX_FILE, Family
 from filters.model import Brand, Channel, Kind, RecipientType, Stream
@@ -17,8 +19,7 @@ from gateway.index.interface import Believed, ConsentIndex
 from gateway.index.shared import RedisIndex
 from gateway.pipeline import Question
 from registry.index.embedded import SqliteIndexWriter
-from registry.index.interface import Change, IndexWriter, Update
-from registry.index.shared import RedisIndexWriter
+from registry.index.interface import Change, Facts, IndexWriter
 from tests.conftest import RedisServer
 
 KEY = bytes(range(32))
@@ -53,42 +54,50 @@ class Written:
     come_back: Callable[[], None]
     empty: Callable[[], None]
     epochs: int = 0
-    readers: list[ConsentIndex] = field(default_factory=list)
+    events: int = 0  # what the ledger would have counted
 
     def build(self, *recipients: bytes, family: Family = Family.BIREYSEL, expected: int = 1000) -> int:
         """A new epoch with these members; returns its number."""
         self.epochs = max(self.epochs, self.writer.last_epoch()) + 1
-        build = self.writer.build(self.epochs, expected)
+        build = self.writer.build(self.epochs, (expected, expected), self.events)
         build.add(family, sorted(FINGERPRINT(BRAND.code, Channel.EPOSTA, one) for one in recipients))
-        build.switch(lambda _: Update((), 0, beat=True))
+        build.announce()
+        build.switch(self.events)
         return self.epochs
 
     def change(self, recipient: bytes, *, member: bool, family: Family = Family.BIREYSEL) -> None:
+        self.events += 1
         one = Change(family, FINGERPRINT(BRAND.code, Channel.EPOSTA, recipient), member)
-        self.writer.update(lambda _: Update([one], None, beat=True))
+        assert self.writer.put(Facts(self.events, [one])) == []
 
     def open(self, age_max_s: float = 900.0, key: bytes = KEY) -> ConsentIndex:
         """A reader, inside a running loop."""
-        index = self.reader(Believed(Fingerprinter(key).check_value(), age_max_s))
-        self.readers.append(index)
-        return index
+        return self.reader(Believed(Fingerprinter(key).check_value(), age_max_s))
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.interop)])
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]:
     """The conformance suite runs over both forms of the index."""
-    check = FINGERPRINT.check_value()
     if request.param == "sqlite":
-        yield _sqlite(tmp_path, check)
+        yield _sqlite(tmp_path, FINGERPRINT.check_value())
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    writer = RedisIndexWriter(server.url, check)
+    with written_to(server) as house:
+        yield house
+
+
+@contextmanager
+def written_to(server: RedisServer, url: str = "") -> Iterator[Written]:
+    """One Redis server's index; `url` is the reader's when it differs."""
+    from registry.index.shared import RedisIndexWriter
+
+    writer = RedisIndexWriter(server.url, FINGERPRINT.check_value())
+
+    def empty() -> None:
+        server.cli("FLUSHALL")
+
     yield Written(
-        writer,
-        lambda believed: RedisIndex(server.url, believed),
-        server.stop,
-        server.start,
-        lambda: writer.client.flushall(),
+        writer, lambda believed: RedisIndex(parse(url or server.url), believed), server.stop, server.start, empty
     )
     writer.close()
 
