@@ -250,8 +250,10 @@ class SqliteBuild:
         with self._writer.writing() as connection:
             if connection.execute("SELECT 1 FROM meta WHERE epoch >= ?", (self.epoch,)).fetchone():
                 return
+            ours = connection.execute("DELETE FROM build WHERE epoch = ? AND builder = ?", (self.epoch, self._builder))
+            if ours.rowcount == 0:  # another publisher has taken it up
+                return
             connection.execute("UPDATE meta SET next = NULL WHERE next = ?", (self.epoch,))
-            connection.execute("DELETE FROM build WHERE epoch = ?", (self.epoch,))
         self._drop("epoch = ?")
 
     def _ours(self, connection: sqlite3.Connection) -> None:
