@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from filters.key import Fingerprinter
-from filters.layout import Family
-from registry.index import shared
-from registry.index.interface import Change, IndexDown, IndexUnusable, IndexWriter, Superseded, Update
-from registry.index.shared import RedisIndexWriter, bits_for
+from filters.layout import LANES, Family, lane_of
+from registry.index.interface import Change, Facts, IndexState, IndexUnusable, IndexWriter, Superseded
 from registry.publish import open_index
-from tests.conftest import RedisServer
-from tests.registry.support import KEY
 
 ONE, TWO, THREE = b"one.........", b"two.........", b"three......."
+BIREYSEL, TACIR = Family.BIREYSEL, Family.TACIR
 
 
-def built(writer: IndexWriter, epoch: int = 1, members: list[bytes] | None = None, cursor: int = 5) -> None:
-    build = writer.build(epoch, 10)
-    build.add(Family.BIREYSEL, sorted([ONE, TWO] if members is None else members))
-    build.switch(lambda _state: Update([], cursor, beat=True))
+def built(writer: IndexWriter, epoch: int = 1, members: list[bytes] | None = None, cursor: int = 5) -> IndexState:
+    build = writer.build(epoch, (10, 10), cursor)
+    build.add(BIREYSEL, sorted([ONE, TWO] if members is None else members))
+    build.announce()
+    return build.switch(cursor)
 
 
-def holds(writer: IndexWriter, *fingerprints: bytes, family: Family = Family.BIREYSEL) -> list[bool]:
+def holds(writer: IndexWriter, *fingerprints: bytes, family: Family = BIREYSEL) -> list[bool]:
     return writer.contains(family, fingerprints)
+
+
+def facts(as_of: int, *changes: tuple[bytes, bool], family: Family = BIREYSEL) -> Facts:
+    return Facts(as_of, [Change(family, fingerprint, member) for fingerprint, member in changes])
+
+
+def state_of(writer: IndexWriter) -> IndexState:
+    state = writer.state()
+    assert state is not None
+    return state
 
 
 def test_i4_an_empty_index_is_unusable_not_empty(writer: IndexWriter) -> None:
     assert writer.state() is None
     assert writer.last_epoch() == 0
+    assert writer.unfinished() is None
     for ask in (
-        lambda: writer.update(lambda _: Update([])),
+        lambda: writer.put(facts(1, (ONE, True))),
+        lambda: writer.beat(1),
         lambda: holds(writer, ONE),
-        lambda: writer.members(Family.TACIR),
+        lambda: writer.lane(TACIR, 0),
     ):
         with pytest.raises(IndexUnusable):
             ask()
 
 
 def test_i4_a_build_is_not_seen_before_its_switch(writer: IndexWriter) -> None:
-    build = writer.build(1, 10)
-    build.add(Family.BIREYSEL, [ONE])
+    build = writer.build(1, (10, 0), 4)
+    build.add(BIREYSEL, [ONE])
     assert writer.state() is None
-    assert writer.last_epoch() == 1
-    state = build.switch(lambda _state: Update([Change(Family.BIREYSEL, TWO, True)], 7, beat=True))
+    assert (writer.last_epoch(), build.epoch, build.cursor) == (1, 1, 4)
+    assert build.put(facts(6, (TWO, True))) == []
+    build.announce()
+    assert writer.state() is None
+    with pytest.raises(IndexUnusable):
+        writer.put(facts(7, (THREE, True)))
+    state = build.switch(7)
     assert state == writer.state()
-    assert (state.epoch, state.count, state.cursor) == (1, 2, 7)
+    assert (state.epoch, state.counts, state.cursor) == (1, (2, 0), 7)
     assert holds(writer, ONE, TWO, THREE) == [True, True, False]
 
 
@@ -56,90 +73,120 @@ def test_a_new_epoch_replaces_the_old_one_whole(writer: IndexWriter) -> None:
     built(writer)
     built(writer, 2, [THREE])
     assert holds(writer, ONE, TWO, THREE) == [False, False, True]
-    assert writer.members(Family.BIREYSEL) == 1
-    state = writer.state()
-    assert state is not None
+    state = state_of(writer)
     assert (state.epoch, state.count) == (2, 1)
 
 
-def test_an_update_applies_its_changes_and_counts_them(writer: IndexWriter) -> None:
+def test_facts_become_true_and_are_counted(writer: IndexWriter) -> None:
     built(writer)
-    changes = [Change(Family.BIREYSEL, ONE, False), Change(Family.TACIR, ONE, True), Change(Family.BIREYSEL, TWO, True)]
-    state = writer.update(lambda _state: Update(changes, 9))
-    assert (state.count, state.cursor) == (2, 9)
-    assert holds(writer, ONE, TWO) == [False, True]
-    assert holds(writer, ONE, family=Family.TACIR) == [True]
-    again = writer.update(lambda _state: Update(changes))
-    assert (again.count, again.cursor) == (2, 9)
+    changes = [Change(BIREYSEL, ONE, False), Change(TACIR, ONE, True), Change(BIREYSEL, THREE, True)]
+    for as_of in (6, 6, 7):  # also when they are true already
+        assert writer.put(Facts(as_of, changes)) == []
+        assert state_of(writer).counts == (2, 1)
+    assert holds(writer, ONE, TWO, THREE) == [False, True, True]
+    assert holds(writer, ONE, TWO, family=TACIR) == [True, False]
+    assert writer.beat(7).counts == (2, 1)
 
 
-def test_only_a_beat_renews_the_heartbeat(writer: IndexWriter) -> None:
-    built(writer)
-    before = writer.state()
-    assert before is not None
-    assert writer.update(lambda _state: Update([], 6)).heartbeat_ms == before.heartbeat_ms
-    assert writer.update(lambda _state: Update([], beat=True)).heartbeat_ms >= before.heartbeat_ms
+def test_i5_older_facts_are_refused(writer: IndexWriter) -> None:
+    built(writer, cursor=5)
+    assert writer.put(facts(8, (ONE, False))) == []
+    older = facts(7, (ONE, True))
+    assert writer.put(older) == list(older.changes)
+    assert holds(writer, ONE) == [False]
+    assert writer.put(facts(8, (ONE, True))) == []
+    assert holds(writer, ONE) == [True]
 
 
-def test_a_plan_that_raises_changes_nothing(writer: IndexWriter) -> None:
-    built(writer)
-    before = writer.state()
-
-    def plan(_state: object) -> Update:
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        writer.update(plan)
-    build = writer.build(2, 10)
-    with pytest.raises(RuntimeError):
-        build.switch(plan)
-    assert writer.state() == before
-    assert holds(writer, ONE, TWO) == [True, True]
+def test_only_a_beat_moves_the_cursor_and_never_back(writer: IndexWriter) -> None:
+    before = built(writer)
+    writer.put(facts(9, (ONE, False)))
+    state = state_of(writer)
+    assert (state.cursor, state.heartbeat_ms) == (before.cursor, before.heartbeat_ms)
+    beaten = writer.beat(9)
+    assert beaten == writer.state()
+    assert (beaten.cursor, beaten.heartbeat_ms >= before.heartbeat_ms) == (9, True)
+    assert writer.beat(6).cursor == 9
 
 
 def test_an_older_build_never_replaces_a_newer_one(writer: IndexWriter) -> None:
-    late = writer.build(1, 10)
-    late.add(Family.BIREYSEL, [THREE])
+    late = writer.build(1, (10, 10), 5)
+    late.add(BIREYSEL, [THREE])
     built(writer, 2)
-    with pytest.raises(Superseded):
-        late.switch(lambda _state: Update([], 1, beat=True))
+    with pytest.raises((Superseded, IndexUnusable)):
+        late.announce()
+    with pytest.raises((Superseded, IndexUnusable)):
+        late.switch(9)
     late.abandon()
     assert holds(writer, ONE, TWO, THREE) == [True, True, False]
+    assert state_of(writer).epoch == 2
 
 
 def test_an_abandoned_build_leaves_nothing(writer: IndexWriter) -> None:
     built(writer)
-    build = writer.build(2, 10)
-    build.add(Family.BIREYSEL, [ONE, TWO, THREE])
-    build.apply([Change(Family.TACIR, ONE, True), Change(Family.BIREYSEL, TWO, False)])
+    before = writer.last_epoch()
+    build = writer.build(2, (10, 10), 5)
+    build.add(BIREYSEL, sorted([ONE, TWO, THREE]))
+    build.announce()
     build.abandon()
-    assert holds(writer, ONE, TWO, THREE) == [True, True, False]
-    if isinstance(writer, RedisIndexWriter):
-        assert writer.client.keys("izinli:2:*") == []
-        assert set(writer.client.hkeys(shared.BUILDS)) == {b"1"}
+    assert writer.put(facts(6, (ONE, False))) == []
+    assert holds(writer, ONE, TWO, THREE) == [False, True, False]
+    assert writer.unfinished() is None
+    assert writer.last_epoch() == before
 
 
-def test_a_build_that_was_killed_is_dropped_by_the_next(open_writer: Callable[[], IndexWriter]) -> None:
+def test_abandoning_what_is_current_does_nothing(writer: IndexWriter) -> None:
+    build = writer.build(1, (10, 10), 5)
+    build.add(BIREYSEL, [ONE])
+    build.announce()
+    build.switch(5)
+    build.abandon()
+    assert holds(writer, ONE) == [True]
+
+
+def test_an_announced_build_gets_every_fact(writer: IndexWriter) -> None:
+    built(writer)
+    build = writer.build(2, (10, 10), 6)
+    build.add(BIREYSEL, sorted([ONE, TWO]))
+    build.announce()
+    assert writer.put(Facts(9, [Change(BIREYSEL, ONE, False), Change(TACIR, THREE, True)])) == []
+    assert holds(writer, ONE, TWO) == [False, True]
+    # what the builder read before is older by now
+    assert build.put(facts(8, (ONE, True))) == [Change(BIREYSEL, ONE, True)]
+    state = build.switch(9)
+    assert (state.epoch, state.counts) == (2, (1, 1))
+    assert holds(writer, ONE, TWO) == [False, True]
+    assert holds(writer, THREE, family=TACIR) == [True]
+
+
+def test_a_killed_build_is_taken_up_and_its_builder_fenced(open_writer: Callable[[], IndexWriter]) -> None:
     killed = open_writer()
-    killed.build(1, 10).add(Family.BIREYSEL, [ONE, TWO])
+    first = killed.build(1, (10, 10), 4)
+    assert first.done is None
+    first.add(BIREYSEL, sorted([ONE, TWO]))
+    writer = open_writer()
+    second = writer.unfinished()
+    assert second is not None
+    assert (second.epoch, second.cursor, second.done) == (1, 4, (BIREYSEL, TWO))
+    for forbidden in (lambda: first.add(BIREYSEL, [THREE]), first.announce, lambda: first.switch(9)):
+        with pytest.raises(Superseded):
+            forbidden()
+    first.abandon()
+    second.add(TACIR, [THREE])
+    second.announce()
+    assert second.switch(5).counts == (2, 1)
+    assert holds(writer, ONE, TWO, THREE) == [True, True, False]
+    assert writer.unfinished() is None
+
+
+def test_a_build_that_was_killed_is_dropped_by_a_newer_one(open_writer: Callable[[], IndexWriter]) -> None:
+    open_writer().build(1, (10, 10), 1).add(BIREYSEL, sorted([ONE, TWO]))
     writer = open_writer()
     assert writer.last_epoch() == 1
     built(writer, 2, [THREE])
     assert holds(writer, ONE, TWO, THREE) == [False, False, True]
-    if isinstance(writer, RedisIndexWriter):
-        assert writer.client.keys("izinli:1:*") == []
-
-
-def test_what_a_build_applies_is_counted(writer: IndexWriter) -> None:
-    build = writer.build(1, 10)
-    build.add(Family.BIREYSEL, [ONE, TWO])
-    build.apply(
-        [Change(Family.BIREYSEL, ONE, False), Change(Family.BIREYSEL, TWO, True), Change(Family.TACIR, TWO, True)]
-    )
-    build.apply([Change(Family.BIREYSEL, THREE, False)])
-    build.apply([Change(Family.BIREYSEL, THREE, True)])
-    state = build.switch(lambda _state: Update([], 1, beat=True))
-    assert state.count == 3 == writer.members(Family.BIREYSEL) + writer.members(Family.TACIR)
+    assert writer.unfinished() is None
+    assert writer.last_epoch() == 2
 
 
 def test_i4_an_index_of_another_key_is_unusable(tmp_path: Path, index_url: str, writer: IndexWriter) -> None:
@@ -147,83 +194,74 @@ def test_i4_an_index_of_another_key_is_unusable(tmp_path: Path, index_url: str, 
     other = open_index(index_url, tmp_path / "data", Fingerprinter(b"x" * 32).check_value())
     assert other.state() is None
     assert other.last_epoch() == 1
+    with pytest.raises(IndexUnusable):
+        other.put(facts(9, (ONE, False)))
     other.close()
+    assert holds(writer, ONE) == [True]
 
 
 def test_two_writers_see_each_other(open_writer: Callable[[], IndexWriter]) -> None:
     first, second = open_writer(), open_writer()
     built(first)
-    second.update(lambda _state: Update([Change(Family.BIREYSEL, ONE, False)], 6))
-    state = first.update(lambda state: Update([], state.cursor + 1))
+    assert second.put(facts(6, (ONE, False))) == []
+    assert first.put(facts(5, (ONE, True))) != []
+    state = first.beat(7)
     assert (state.count, state.cursor) == (1, 7)
 
 
-def test_an_index_file_that_is_deleted_is_noticed(tmp_path: Path) -> None:
-    writer = open_index("sqlite", tmp_path, b"k" * 8)
+def test_many_writers_at_once_count_exactly(open_writer: Callable[[], IndexWriter]) -> None:
+    writers = [open_writer() for _ in range(4)]
+    built(writers[0], members=[])
+    everybody = [secrets.token_bytes(12) for _ in range(400)]
+    gone = everybody[::3]
+    faults: list[Exception] = []
+
+    def put(writer: IndexWriter) -> None:
+        try:
+            assert writer.put(facts(9, *((one, True) for one in everybody))) == []
+            assert writer.put(facts(9, *((one, False) for one in gone))) == []
+        except Exception as fault:  # noqa: BLE001 - shown below
+            faults.append(fault)
+
+    threads = [threading.Thread(target=put, args=(writer,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert writers[0].put(facts(10, *((one, False) for one in gone))) == []
+    assert state_of(writers[0]).counts == (len(everybody) - len(gone), 0)
+    assert holds(writers[0], *everybody).count(True) == len(everybody) - len(gone)
+
+
+def test_lanes_name_their_members(writer: IndexWriter) -> None:
+    members = sorted(secrets.token_bytes(12) for _ in range(2000))
+    build = writer.build(1, (300_000, 10), 5)
+    build.add(BIREYSEL, members)
+    build.announce()
+    assert build.switch(5).counts == (2000, 0)
+    wanted: dict[int, set[bytes]] = {lane: set() for lane in range(LANES)}
+    for one in members:
+        wanted[lane_of(int.from_bytes(one[:4]))].add(writer.name(BIREYSEL, one))
+    for lane in range(0, LANES, 10):
+        assert writer.lane(BIREYSEL, lane) == wanted[lane]
+    assert writer.lane(TACIR, 5) == set()
+    name = next(iter(wanted[700] or wanted[710] or wanted[720]))
+    assert writer.put(Facts(6, [Change(BIREYSEL, name, False)])) == []
+    assert state_of(writer).counts == (1999, 0)
+
+
+def test_members_at_both_ends_of_the_range(writer: IndexWriter) -> None:
+    ends = [b"\x00" * 12, b"\x00" * 4 + b"\x7f" + b"\xff" * 7, b"\xff" * 4 + b"\x00" * 8, b"\xff" * 4 + b"\x7f" * 8]
+    built(writer, members=ends)
+    assert holds(writer, *ends) == [True] * 4
+    assert state_of(writer).counts == (4, 0)
+    assert len(writer.lane(BIREYSEL, 0)) == len(writer.lane(BIREYSEL, LANES - 1)) == 2
+
+
+def test_nothing_is_lost_where_nothing_happened(writer: IndexWriter) -> None:
     built(writer)
-    for path in tmp_path.glob("index.sqlite*"):
-        path.unlink()
-    assert writer.state() is None
-    built(writer, 2)
-    assert holds(writer, ONE) == [True]
-    writer.close()
-
-
-def test_an_index_file_that_is_none_is_down_not_unusable(tmp_path: Path) -> None:
-    (tmp_path / "index.sqlite").write_bytes(b"something else entirely, and longer than a header " * 100)
-    writer = open_index("sqlite", tmp_path, b"k" * 8)
-    with pytest.raises(IndexDown):
-        writer.state()
-    writer.close()
-
-
-@pytest.mark.interop
-def test_redis_faults_are_index_down(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "INDEX_WAIT_SECONDS", 0.2)
-    writer = open_index(redis_server.url, Path(), b"k" * 8)
-    built(writer)
-    redis_server.pause()
-    with pytest.raises(IndexDown):
-        writer.update(lambda _state: Update([], beat=True))
-    redis_server.resume()
-    assert writer.state() is not None
-    redis_server.stop()
-    with pytest.raises(IndexDown):
-        writer.state()
-    redis_server.start()
-    assert writer.state() is None
-    writer.close()
-
-
-@pytest.mark.interop
-def test_i5_redis_that_may_evict_is_refused(redis_server: RedisServer) -> None:
-    writer = RedisIndexWriter(redis_server.url, b"k" * 8)
-    writer.client.config_set("maxmemory", "100mb")
-    writer.client.config_set("maxmemory-policy", "allkeys-lru")
-    with pytest.raises(IndexDown, match="noeviction"):
-        writer.build(1, 10)
-    writer.close()
-
-
-@pytest.mark.interop
-def test_redis_keeps_members_as_intsets(redis_server: RedisServer) -> None:
-    """The 10.4 bytes per consent depend on it."""
-    writer = RedisIndexWriter(redis_server.url, b"k" * 8)
-    fingerprint = Fingerprinter(KEY)
-    members = sorted(fingerprint._key[:4] + index.to_bytes(8) for index in range(100))
-    built(writer, 1, members)
-    keys = writer.client.keys("izinli:1:b:*")
-    assert {writer.client.object("encoding", key) for key in keys} == {b"intset"}
-    writer.close()
-
-
-@pytest.mark.parametrize(
-    ("members", "bits"), [(0, 7), (5_000, 7), (5_001, 7), (8_193, 8), (1_000_000, 14), (10**9, 24)]
-)
-def test_buckets_are_laid_out_for_twice_the_members(members: int, bits: int) -> None:
-    assert bits_for(members) == bits
-
-
-def test_an_unknown_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="sqlite"):
-        open_index("memcached://somewhere", tmp_path, b"k" * 8)
+    assert writer.lost_after() is None
+    writer.vouch()
+    assert writer.lost_after() is None
+    assert writer.memory() > 0
