@@ -20,6 +20,7 @@ from gateway.index.shared import RedisIndex
 from gateway.pipeline import Question
 from registry.index.embedded import SqliteIndexWriter
 from registry.index.interface import Change, Facts, IndexWriter
+from registry.index.shared import RedisIndexWriter
 from tests.conftest import RedisServer
 
 KEY = bytes(range(32))
@@ -89,8 +90,6 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]
 @contextmanager
 def written_to(server: RedisServer, url: str = "") -> Iterator[Written]:
     """One Redis server's index; `url` is the reader's when it differs."""
-    from registry.index.shared import RedisIndexWriter
-
     writer = RedisIndexWriter(server.url, FINGERPRINT.check_value())
 
     def empty() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -10,24 +9,11 @@ import pytest
 from filters.layout import Family
 from filters.model import Reason
 from gateway import limits
-from gateway.index.interface import Answers, ConsentIndex
+from gateway.index.interface import Answers, Fault
 from gateway.index.shared import RedisIndex
 from tests.conftest import RedisServer, eventually_async
-from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written
-
-
-async def ask(index: ConsentIndex, *questions: Asking) -> Answers:
-    """The one answer to a batch."""
-    answered: list[Answers] = []
-    index.ask(list(questions), lambda _, answers: answered.append(answers))
-    await eventually_async(lambda: bool(answered), what="an answer")
-    await asyncio.sleep(0)
-    assert len(answered) == 1
-    return answered[0]
-
-
-def citizen(name: bytes) -> Asking:
-    return Asking(BIREYSEL, name + b"@example.test")
+from tests.gateway.asking import ask, becomes, citizen
+from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written, written_to
 
 
 async def test_members_are_found_and_others_are_not(written: Written) -> None:
@@ -81,6 +67,7 @@ async def test_i4_an_index_that_is_not_whole_says_nothing(written: Written, when
         assert await ask(index, citizen(b"a")) == [True]
         written.empty()
     assert await ask(index, citizen(b"a")) == Reason.INDEX_STALE
+    assert index.status.faults == {Fault.OTHER_KEY if when == "other key" else Fault.ABSENT}
     await index.close()
 
 
@@ -103,6 +90,7 @@ async def test_i4_an_index_unheard_of_for_too_long_says_nothing(written: Written
     await index.start()
     assert await ask(index, citizen(b"a")) == Reason.INDEX_STALE
     assert index.status.age_s >= 0
+    assert index.status.faults == {Fault.NO_HEARTBEAT}
     await index.close()
 
 
@@ -118,10 +106,7 @@ async def test_i4_an_absent_index_is_down_and_comes_back_by_itself(written: Writ
         written.epochs = 10
         written.build(b"a@example.test")  # Redis kept nothing
 
-    async def believed() -> bool:
-        return await ask(index, citizen(b"a")) == [True]
-
-    await eventually_async(believed, what="the index is back")
+    await becomes(index, [citizen(b"a")], [True])
     await index.close()
 
 
@@ -154,28 +139,19 @@ async def test_a_batch_is_one_write_and_one_answer(redis_server: RedisServer, wr
 
 async def test_i3_a_server_that_does_not_answer_is_hung_up_on(redis_server: RedisServer) -> None:
     """Its late answers must never meet the next question: the connection is closed, not used again."""
-    from registry.index.shared import RedisIndexWriter
-    from tests.gateway.conftest import FINGERPRINT
-
-    writer = RedisIndexWriter(redis_server.url, FINGERPRINT.check_value())
-    house = Written(writer, lambda believed: RedisIndex(redis_server.url, believed), *([lambda: None] * 3))
-    house.build(b"a@example.test")
-    index = house.open()
-    await index.start()
-    redis_server.pause()
-    for _ in range(3):
-        assert await ask(index, citizen(b"b")) == Reason.INDEX_DOWN
-    redis_server.resume()
-
-    async def believed() -> bool:
-        return await ask(index, citizen(b"a"), citizen(b"b")) == [True, False]
-
-    await eventually_async(believed, what="the index is back")
-    for _ in range(50):
-        assert await ask(index, citizen(b"b")) == [False]
-        assert await ask(index, citizen(b"a")) == [True]
-    await index.close()
-    writer.close()
+    with written_to(redis_server) as house:
+        house.build(b"a@example.test")
+        index = house.open()
+        await index.start()
+        redis_server.pause()
+        for _ in range(3):
+            assert await ask(index, citizen(b"b")) == Reason.INDEX_DOWN
+        redis_server.resume()
+        await becomes(index, [citizen(b"a"), citizen(b"b")], [True, False])
+        for _ in range(50):
+            assert await ask(index, citizen(b"b")) == [False]
+            assert await ask(index, citizen(b"a")) == [True]
+        await index.close()
 
 
 async def test_more_batches_than_may_be_under_way_wait_their_turn(written: Written) -> None:
