@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from filters.index_url import parse
 from filters.key import Fingerprinter
@@ -25,9 +26,10 @@ def citizens(count: int, seed: bytes = b"m") -> list[Asking]:
     return [citizen(b"%b%d" % (seed, number)) for number in range(count)]
 
 
-def reader(url: str, *, key: bytes = KEY, age_max_s: float = 900.0) -> RedisIndex:
-    """Inside a running loop."""
-    return RedisIndex(parse(url), Believed(Fingerprinter(key).check_value(), age_max_s))
+def reader(url: str, *, key: bytes = KEY, age_max_s: float = 900.0, sentinel: tuple[str, str] = ("", "")) -> RedisIndex:
+    """Inside a running loop. `sentinel`: user and password, which a configuration reads from a file."""
+    place = replace(parse(url), sentinel_username=sentinel[0], sentinel_password=sentinel[1])
+    return RedisIndex(place, Believed(Fingerprinter(key).check_value(), age_max_s))
 
 
 async def each(index: ConsentIndex, questions: Sequence[Asking]) -> list[bool | Reason]:
