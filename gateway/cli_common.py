@@ -71,7 +71,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
     return Settings(
         data_dir=config.data_dir,
         ledger=config.registry.ledger,
-        index=config.index.url,
+        index=config.index.server or config.index.url,
         host=host,
         port=port,
         public_url=config.registry.public_url,

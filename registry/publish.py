@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from filters.index_url import IndexUrl
 from filters.layout import FAMILY_OF, INDEX_FILE, MEMBER_STATUS
 from registry import ledger as facts
 from registry.index.embedded import SqliteIndexWriter
@@ -51,10 +52,10 @@ class IndexStatus:
     memory: int  # octets, about
 
 
-def open_index(url: str, data_dir: Path, key_check: bytes) -> IndexWriter:
-    """The writer for `url`: "sqlite" (a file in `data_dir`) or what `filters.index_url` reads. Does not connect.
+def open_index(url: str | IndexUrl, data_dir: Path, key_check: bytes) -> IndexWriter:
+    """The writer for `url`: "sqlite" (a file in `data_dir`) or what `filters.index_url` reads, or has read.
 
-    Raises ValueError for anything else.
+    Does not connect. Raises ValueError for anything else.
     """
     if url == EMBEDDED:
         data_dir.mkdir(parents=True, exist_ok=True)

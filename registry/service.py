@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from filters.index_url import IndexUrl
 from filters.link import LinkMinter
 from filters.model import Brand
 from registry import importer, log
@@ -35,7 +36,7 @@ class Settings:
 
     data_dir: Path
     ledger: str  # "sqlite" (a file in data_dir), "sqlite:///…" or "postgresql://…"
-    index: str  # "sqlite" (a file in data_dir), redis://, rediss:// or unix://
+    index: str | IndexUrl  # "sqlite" (a file in data_dir), or where a shared one is (`filters.index_url`)
     host: str
     port: int
     public_url: str

@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import RedisServer, require, running
+
 BRAND = ("--brand", "100001")
 HEADER = "recipient,type,status,source,recipientType,consentDate\n"
+
+
+def use_index(config: Path, url: str) -> None:
+    text = config.read_text()
+    assert 'url = "sqlite"' in text
+    config.write_text(text.replace('url = "sqlite"', f'url = "{url}"'))
 
 
 def izinli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -68,6 +76,37 @@ def test_import_and_lookup(config: Path, tmp_path: Path) -> None:
     assert "equal" in izinli("index", "verify", "-c", config).stdout
     assert izinli("index", "rebuild", "-c", config).returncode == 0
     assert json.loads(izinli("index", "status", "-c", config, "--json").stdout)["count"] == 1
+
+
+@pytest.mark.interop
+def test_both_planes_log_in_at_redis_with_the_password_of_a_file(config: Path, tmp_path: Path) -> None:
+    secret = "p@ss:w/%örd"
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    rights = [f"user izinli on >{secret} ~* +@all", "user default off"]
+    with running(RedisServer(require("redis-server"), directory, acl=rights)) as server:
+        use_index(config, f"redis://izinli@{server.address}/0?password_file=keys/redis.pass")
+        (config.parent / "keys/redis.pass").write_text(f"{secret}\n")
+        built = izinli("index", "rebuild", "-c", config)
+        assert built.returncode == 0, built.stderr
+        asked = izinli("lookup", "-c", config, *BRAND, "--channel", "MESAJ", "--json", "05550000002")
+        assert json.loads(asked.stdout)["reason"] == "no_consent", asked.stderr
+
+
+@pytest.mark.parametrize("form", ["sqlite", pytest.param("redis", marks=pytest.mark.interop)])
+def test_an_index_of_another_key_is_no_index_to_serve_with(
+    config: Path, form: str, request: pytest.FixtureRequest
+) -> None:
+    """All of it would read as "not listed": every consent would be refused, for good."""
+    if form == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        use_index(config, server.url)
+    assert izinli("index", "rebuild", "-c", config).returncode == 0
+    (config.parent / "izinli-data/keys/fingerprint.key").write_text("ab" * 32)
+    done = izinli("serve", "-c", config, "--only", "gateway")
+    assert done.returncode == 78
+    assert "another fingerprint key" in done.stderr
+    assert "izinli index rebuild" in done.stderr
 
 
 def test_lookup_before_anything_was_imported_cannot_tell(config: Path) -> None:

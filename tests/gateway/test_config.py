@@ -52,8 +52,9 @@ def test_the_sample_is_what_it_says(home: Path) -> None:
 
 def test_comments_in_the_sample_are_keys_that_exist(home: Path) -> None:
     """Each commented-out setting can be switched on."""
-    text = re.sub(r"^# ([a-z_]+ = )", r"\1", SAMPLE, flags=re.MULTILINE)
-    assert text != SAMPLE
+    shared = SAMPLE.replace('url = "sqlite"', 'url = "redis://127.0.0.1"')  # one of them is for a shared index alone
+    text = re.sub(r"^# ([a-z_]+ = )", r"\1", shared, flags=re.MULTILINE)
+    assert text != shared
     (home / "izinli.toml").write_text(text)
     load(home / "izinli.toml")
 
@@ -156,6 +157,39 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
 )
 def test_what_would_be_an_open_relay(network: str, *, wide: bool) -> None:
     assert is_wide(ip_network(network)) is wide
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("memcached://h", "use redis://"),
+        ("redis+cluster://a,b/3", "leave out /3"),
+        ("redis://h?password_file=keys/gone.pass", "keys/gone.pass: No such file"),
+        ("rediss://h?ssl_ca_certs=gone.pem", "gone.pem: no such file"),
+        ("redis://h?password_file=keys/latin.pass", "not UTF-8"),
+    ],
+)
+def test_an_index_that_cannot_be_meant_is_named_with_its_line(home: Path, url: str, told: str) -> None:
+    (home / "keys/latin.pass").write_bytes(b"\xfc\n")
+    ((line, text),) = faults(home, ('url = "sqlite"', f'url = "{url}"'))
+    assert line == line_of(SAMPLE, 'url = "sqlite"')
+    assert text.startswith(f"line {line}: index.url: ")
+    assert told in text
+
+
+def test_the_passwords_of_an_index_stand_in_files(home: Path) -> None:
+    (home / "keys/redis.pass").write_text("p@ss:ö\nnot this\n")
+    (home / "keys/sentinel.pass").write_text("other")
+    (home / "ca.pem").write_text("")
+    options = "password_file=keys/redis.pass&sentinel_password_file=keys/sentinel.pass&ssl_ca_certs=ca.pem"
+    url = f"rediss+sentinel://izinli@s1,s2/izinli?{options}"
+    (home / "izinli.toml").write_text(SAMPLE.replace('url = "sqlite"', f'url = "{url}"'))
+    index = load(home / "izinli.toml").index
+    assert index.url == url
+    assert index.server is not None
+    assert (index.server.password, index.server.sentinel_password) == ("p@ss:ö", "other")
+    assert index.server.ca_file == str(home.resolve() / "ca.pem")
+    assert "p@ss" not in repr(index)
 
 
 def test_a_port_that_is_taken_is_found(home: Path) -> None:
