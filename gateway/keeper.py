@@ -1,7 +1,8 @@
 """The process that keeps a machine's snapshot of the consent index fresh; it has no traffic, and nobody waits for it.
 
 A new snapshot is due when there is none, when it is of another epoch or history, when entries of the stream are missing
-behind it, and when so much was added since that every worker carries it about. It follows the index as a worker does,
+behind it, and when so much was added since that every worker carries it about, or the stream will soon have forgotten
+where a worker that starts would have to begin. It follows the index as a worker does,
 so it knows that by itself. A kill at any moment leaves the old file or the new one (`gateway.index.snapshot`).
 """
 
@@ -55,8 +56,11 @@ def is_due(follower: Follower) -> bool:
     bloom, additions = follower.bloom, follower.additions
     if bloom is None or additions is None:
         return False
-    most = max(limits.FILTER_DELTA_DUE_MIN, int(limits.FILTER_DELTA_SHARE * bloom.count))
-    return len(additions.members) > min(most, limits.FILTER_DELTA_MAX // 2)
+    members = max(limits.FILTER_DELTA_DUE_MIN, int(limits.FILTER_DELTA_SHARE * bloom.count))
+    return (
+        len(additions.members) > min(members, limits.FILTER_DELTA_MAX // 2)
+        or additions.number - additions.origin.changes > limits.FILTER_ENTRIES_DUE
+    )
 
 
 async def _keep(url: IndexUrl, key_check: bytes, data_dir: Path) -> None:

@@ -23,10 +23,11 @@ INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8
 # The negative pre-filter of a Redis index: a snapshot that a machine shares, and what each worker adds to it.
 FILTER_POLL_S: Final = 0.25  # how often a worker asks what has changed: a new consent counts so much later
 FILTER_LEVEL_S: Final = 0.6  # a poll that was sent earlier proves nothing any more; two polls, and one that is slow
-FILTER_ENTRIES_AT_ONCE: Final = 100  # of the stream of changes in one answer
-FILTER_DELTA_MAX: Final = 200_000  # members since the snapshot, some 70 octets each in every worker: 14 MB
+FILTER_ENTRIES_AT_ONCE: Final = 32  # of the stream of changes in one answer: at most 16,384 members, 4 ms of the loop
+FILTER_ENTRIES_DUE: Final = 10_000  # since the snapshot, and a new one is due: half of those that the stream keeps
+FILTER_DELTA_MAX: Final = 200_000  # members since the snapshot, some 100 octets each in every worker: 20 MB
 FILTER_DELTA_SHARE: Final = 0.05  # of the snapshot's members; more of them since, and a new one is due …
-FILTER_DELTA_DUE_MIN: Final = 50_000  # … but not for so few, which cost 4 MB
+FILTER_DELTA_DUE_MIN: Final = 50_000  # … but not for so few, which cost 5 MB
 FILTER_MEMBERS_MIN: Final = 10_000  # room that also the smallest filter has: 18 kB
 FILTER_BUILD_S_MIN: Final = 30.0  # from the end of a build to the next one …
 FILTER_BUILD_REST: Final = 4  # … and so many times as long as it took, so that Redis is not read all the time

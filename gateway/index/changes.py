@@ -1,11 +1,11 @@
 """What one worker knows of the BIREYSEL members without asking: the machine's snapshot, and what was added since.
 
-The snapshot is mapped (`gateway.index.snapshot`), the additions are a set that polling the stream of changes feeds. In
-one write go out the state of the index and the entries after the last one known, answered in this order: once every
-entry up to the state's `changes` is in the set, whoever is in neither of both was no member when the poll was sent.
+The snapshot is mapped (`gateway.index.snapshot`); the additions are fed by polling the stream of changes. In one write
+go out the state of the index and the entries after the last one known, answered in this order: once every entry up to
+the state's `changes` was heard, whoever is in neither snapshot nor additions was no member when the poll was sent.
 
 That is *level*, and it holds for FILTER_LEVEL_S. It is not so, and the filter is not to be asked, while the snapshot is
-of another epoch or history, entries are still to come, entries are missing (the stream was trimmed), the set is full,
+of another epoch or history, entries are still to come, entries are missing (the stream was trimmed), they are too many,
 or the server is away or not vouched for. Nothing has to be taken away again: a member that was withdrawn is one that
 the filter cannot exclude.
 """
@@ -29,6 +29,7 @@ from gateway.log import logger
 
 _STATE: Final = pack(("HMGET", INDEX_KEY, *FOLLOWER_FIELDS))
 _FIELD: Final = CHANGES_FIELD.encode()
+_NO_FILE: Final = (-1, -1, -1)
 
 
 class Standing(StrEnum):
@@ -45,15 +46,26 @@ class Standing(StrEnum):
 
 
 class Additions:
-    """The members that were added since a snapshot, up to the entry with a `number`."""
+    """Members that were added since a snapshot, up to the entry `number`; with each the last one that told of it."""
 
     __slots__ = ("members", "number", "origin", "spoilt")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.number = origin.changes
-        self.members: set[int] = set()
+        self.members: dict[int, int] = {}
         self.spoilt: Standing | None = None  # CUT or FULL: only a new snapshot helps
+
+    def carried_to(self, origin: Origin) -> Additions | None:
+        """What these know beyond a newer snapshot; None: not all of it."""
+        if self.spoilt is not None or not self.origin.changes <= origin.changes <= self.number:
+            return None
+        if (origin.epoch, origin.history) != (self.origin.epoch, self.origin.history):
+            return None
+        found = Additions(origin)
+        found.number = self.number
+        found.members = {member: number for member, number in self.members.items() if number > origin.changes}
+        return found
 
     def hear(self, fields: list[Any], entries: list[Any], run: bytes) -> Standing:
         """How things stand after a poll, whose answer `fields` (FOLLOWER_FIELDS) is older than its `entries`.
@@ -82,12 +94,11 @@ class Additions:
             octets = pairs[1]
             if len(octets) % MEMBER_OCTETS:
                 return Standing.CUT
-            self.members.update(
-                int.from_bytes(octets[at : at + MEMBER_OCTETS]) for at in range(0, len(octets), MEMBER_OCTETS)
-            )
             self.number += 1
+            for at in range(0, len(octets), MEMBER_OCTETS):
+                self.members[int.from_bytes(octets[at : at + MEMBER_OCTETS])] = self.number
         if len(self.members) > limits.FILTER_DELTA_MAX:
-            self.members = set()
+            self.members = {}
             return Standing.FULL
         if self.number < changes and len(entries) < limits.FILTER_ENTRIES_AT_ONCE:
             return Standing.CUT
@@ -107,7 +118,7 @@ class Follower:
         self._nodes = nodes_of(url, self)
         self._path = path
         self._key_check = key_check
-        self._file = (-1, -1, -1)
+        self._file = _NO_FILE
         self._loop = asyncio.get_running_loop()
         self._polled_nodes_at = 0.0
         self._running: asyncio.Task[None] | None = None
@@ -204,25 +215,30 @@ class Follower:
             )
 
     def _look(self) -> None:
-        """Take the file that has the path now, together with fresh additions."""
+        """Take the file that has the path now. What is known beyond it is kept, so that nothing is asked twice."""
         try:
             found = self._path.stat()
             file = (found.st_dev, found.st_ino, found.st_mtime_ns)
             if file == self._file:
                 return
-            self._forget(file)
+            self._file = file
             opened = open_snapshot(self._path, whole=False)
             if opened.origin.key_check != self._key_check:
                 raise BloomFault("it is of another key")
         except FileNotFoundError:
-            self._forget((-1, -1, -1))
+            self._forget()
             return
         except (OSError, BloomFault) as error:
             logger.warning("snapshot not usable", why=str(error))
+            self._forget(self._file)
             return
-        self.bloom, self.additions, self._taken_at = opened.bloom, Additions(opened.origin), opened.taken_at
+        carried = None if self.additions is None else self.additions.carried_to(opened.origin)
+        if carried is None:
+            self._level_until = 0.0
+        self.bloom, self.additions = opened.bloom, carried or Additions(opened.origin)
+        self._taken_at = opened.taken_at
 
-    def _forget(self, file: tuple[int, int, int]) -> None:
+    def _forget(self, file: tuple[int, int, int] = _NO_FILE) -> None:
         self._file = file
         self._level_until = 0.0
         self.bloom = self.additions = None

@@ -40,7 +40,7 @@ def entry(number: int, *members: int) -> list[object]:
 def test_entries_up_to_the_newest_number_make_it_level() -> None:
     additions = Additions(ORIGIN)
     assert additions.hear(fields(12), [entry(11, 1, 2), entry(12, (1 << 63) - 1)], RUN) is Standing.LEVEL
-    assert (additions.members, additions.number) == ({1, 2, (1 << 63) - 1}, 12)
+    assert (additions.members, additions.number) == ({1: 11, 2: 11, (1 << 63) - 1: 12}, 12)
 
 
 def test_no_news_is_level() -> None:
@@ -86,7 +86,7 @@ def test_more_than_a_worker_keeps_is_for_good(monkeypatch: pytest.MonkeyPatch) -
     assert additions.hear(fields(11), [entry(11, 1, 2, 3)], RUN) is Standing.LEVEL
     assert additions.hear(fields(12), [entry(12, 3, 4)], RUN) is Standing.FULL
     assert additions.hear(fields(12), [], RUN) is Standing.FULL
-    assert additions.members == set()
+    assert additions.members == {}
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,40 @@ def test_more_than_a_worker_keeps_is_for_good(monkeypatch: pytest.MonkeyPatch) -
 def test_another_index_is_not_followed(heard: list[bytes], expected: Standing) -> None:
     additions = Additions(ORIGIN)
     assert additions.hear(heard, [entry(11, 1)], RUN) is expected
-    assert (additions.members, additions.number) == (set(), 10)
+    assert (additions.members, additions.number) == ({}, 10)
     assert additions.hear(fields(11), [entry(11, 1)], RUN) is Standing.LEVEL
 
 
 def test_a_server_that_does_not_say_who_it_is_is_not_vouched_for() -> None:
     """A replica's run is empty, and nothing is a part of everything."""
     assert Additions(ORIGIN).hear(fields(10), [], b"") is Standing.UNVOUCHED
+
+
+def test_a_newer_snapshot_keeps_what_is_known_beyond_it() -> None:
+    additions = Additions(ORIGIN)
+    additions.hear(fields(13), [entry(11, 1, 2), entry(12, 2, 3), entry(13, 4)], RUN)
+    carried = additions.carried_to(Origin(3, b"h", 11, CHECK))
+    assert carried is not None
+    assert (carried.number, carried.members) == (13, {2: 12, 3: 12, 4: 13})
+    assert carried.hear(fields(14), [entry(14, 5)], RUN) is Standing.LEVEL
+
+
+@pytest.mark.parametrize("origin", [Origin(3, b"h", 12, CHECK), Origin(3, b"h", 9, CHECK)])
+def test_a_snapshot_beyond_or_before_all_that_is_known_begins_anew(origin: Origin) -> None:
+    additions = Additions(ORIGIN)
+    additions.hear(fields(11), [entry(11, 1)], RUN)
+    assert additions.carried_to(origin) is None
+
+
+@pytest.mark.parametrize("origin", [Origin(4, b"h", 10, CHECK), Origin(3, b"i", 10, CHECK)])
+def test_nothing_is_kept_for_another_index(origin: Origin) -> None:
+    assert Additions(ORIGIN).carried_to(origin) is None
+
+
+def test_nothing_is_kept_of_what_was_cut() -> None:
+    additions = Additions(ORIGIN)
+    additions.hear(fields(12), [], RUN)
+    assert additions.carried_to(Origin(3, b"h", 10, CHECK)) is None
 
 
 # over a real Redis
@@ -155,7 +182,7 @@ async def test_it_becomes_level_and_hears_of_every_grant(hand: Hand, redis_serve
         assert follower.additions is not None
         assert follower.epoch == 1
         assert all(member(one) in follower.bloom for one in [*MEMBERS, NEW[0]])
-        assert follower.additions.members == {member(one) for one in NEW[1:4]}
+        assert set(follower.additions.members) == {member(one) for one in NEW[1:4]}
         hand.grant(NEW[4])
         await eventually_async(lambda: member(NEW[4]) in follower.additions.members, within=30, what="the grant")
         assert follower.level
@@ -171,7 +198,7 @@ async def test_it_catches_up_with_many_entries(hand: Hand, redis_server: RedisSe
     async with following(redis_server, tmp_path) as follower:
         await stands(follower, Standing.LEVEL)
         assert follower.additions is not None
-        assert follower.additions.members == {member(one) for one in NEW}
+        assert set(follower.additions.members) == {member(one) for one in NEW}
 
 
 @pytest.mark.interop
