@@ -37,6 +37,7 @@ class Nodes(Protocol):
     state: Server | None
     of_lane: list[Server | None] | None
     fault: Fault | None  # why there are none
+    tried: asyncio.Event  # the first look for them is over
 
     @property
     def servers(self) -> Iterable[Server]: ...
@@ -69,6 +70,7 @@ class Single:
         self._host = url.hosts[0] if url.hosts else None
         self._server = Server(Access.to_data(url), self._locate, watcher)
         self.state: Server | None = self._server
+        self.tried = self._server.tried
 
     @property
     def servers(self) -> Iterable[Server]:
@@ -174,6 +176,7 @@ class Cluster:
         self.state: Server | None = None
         self.of_lane: list[Server | None] | None = [None] * LANES
         self.fault: Fault | None = Fault.DOWN
+        self.tried = asyncio.Event()
         self._access = Access.to_data(url)
         self._watcher = watcher
         self._loop = asyncio.get_running_loop()
@@ -225,6 +228,7 @@ class Cluster:
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None
+        self.tried.set()
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "asking for a cluster's slots", "exception": fault})
         if self.state is None and not self._closed:

@@ -145,13 +145,15 @@ class RedisIndex:
         return read._replace(faults=frozenset(faults))
 
     async def start(self) -> None:
-        """Connect to all servers and wait for the state, at most INDEX_CONNECT_S."""
+        """Try to connect to all servers and wait for the state, at most INDEX_CONNECT_S."""
         self._nodes.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(limits.INDEX_CONNECT_S):
-                await self._known.wait()
+                await self._nodes.tried.wait()
                 for server in list(self._nodes.servers):
                     await server.tried.wait()
+                if self._nodes.state is not None and self._nodes.state.wire is not None:
+                    await self._known.wait()
 
     def ask(self, questions: Sequence[Asked], done: Done) -> None:
         deadline = self._loop.time() + limits.INDEX_DEADLINE_S

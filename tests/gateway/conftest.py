@@ -14,6 +14,7 @@ from filters.index_url import parse
 from filters.key import Fingerprinter
 from filters.layout import INDEX_FILE, Family
 from filters.model import Brand, Channel, Kind, RecipientType, Stream
+from gateway import limits
 from gateway.index.embedded import SqliteIndex
 from gateway.index.interface import Believed, ConsentIndex
 from gateway.index.shared import RedisIndex
@@ -74,6 +75,13 @@ class Written:
     def open(self, age_max_s: float = 900.0, key: bytes = KEY) -> ConsentIndex:
         """A reader, inside a running loop."""
         return self.reader(Believed(Fingerprinter(key).check_value(), age_max_s))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index has time to answer, on a machine that has other things to do."""
+    monkeypatch.setattr(limits, "INDEX_DEADLINE_S", 3.0)
+    monkeypatch.setattr(limits, "INDEX_CONNECT_S", 15.0)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.interop)])

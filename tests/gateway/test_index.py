@@ -15,6 +15,8 @@ from tests.conftest import RedisServer, eventually_async
 from tests.gateway.asking import ask, becomes, citizen
 from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written, written_to
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 async def test_members_are_found_and_others_are_not(written: Written) -> None:
     written.build(*(b"m%d@example.test" % number for number in range(500)))

@@ -19,7 +19,7 @@ from tests.gateway.asking import WITHIN_S, Load, becomes, citizens, each, reader
 from tests.gateway.conftest import Asking
 from tests.gateway.hand import Hand
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("patient")]
 
 
 @dataclass

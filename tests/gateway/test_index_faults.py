@@ -16,7 +16,7 @@ from tests.gateway.asking import ask, becomes, citizen, citizens, each, reader, 
 from tests.gateway.conftest import KEY
 from tests.gateway.hand import Hand
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("patient")]
 
 
 @pytest.fixture

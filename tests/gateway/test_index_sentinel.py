@@ -13,7 +13,7 @@ from tests.conftest import RedisSentinel, RedisServer, eventually_async
 from tests.gateway.asking import WITHIN_S, Load, ask, becomes, citizens, each, reader, shows
 from tests.gateway.hand import Hand
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("patient")]
 PEOPLE = citizens(20)
 EXPECTED = [number < 10 for number in range(20)]
 RIGHT = {one.recipient: answer for one, answer in zip(PEOPLE, EXPECTED, strict=True)}

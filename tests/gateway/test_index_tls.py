@@ -15,7 +15,7 @@ from tests.conftest import RedisCluster, RedisSentinel, RedisServer, RedisTls, r
 from tests.gateway.asking import ask, becomes, citizen, reader, shows
 from tests.gateway.hand import Hand
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("patient")]
 
 SECRET = "p@ss:w/%örd"
 RIGHTS = "resetchannels ~izinli:* -@all +smismember +hmget +time +info"
