@@ -28,6 +28,7 @@ from filters.layout import INDEX_KEY, LANES
 from registry.index.interface import IndexDown
 from registry.index.rounds import Round, Server, call, info
 from registry.limits import INDEX_WAIT_SECONDS
+from registry.log import logger
 
 CLIENT_NAME: Final = "izinli-registry"
 SLOTS: Final = 16384
@@ -114,6 +115,22 @@ class Servers:
                     raise IndexDown(f"{server.name} is no longer a master")
                 found[server] = about["master_replid"]
         return found
+
+    def confirm(self) -> None:
+        """Ask Sentinel whether it still names the master that is written to. One that was replaced does not know it
+        for some seconds, and takes writes that nobody else will see."""
+        if self._url.kind != "sentinel":
+            return
+        try:
+            host = self._watched()
+        except IndexDown as error:  # no sentinel is no reason to believe that the master is another one
+            logger.warning("sentinels_unreachable", error=str(error))
+            return
+        with self._lock:
+            replaced = self._topology is not None and self._known.get(host) is not self._topology.state
+        if replaced:
+            self.forget()
+            raise IndexDown("Sentinel names another master by now")
 
     def close(self) -> None:
         self.forget()

@@ -94,6 +94,7 @@ class RedisIndexWriter:
         raise IndexDown("epochs follow one another too fast")
 
     def beat(self, cursor: int) -> IndexState:
+        self._servers.confirm()
         lives = self._servers.runs()
         with self._lock:
             known, self._lives = self._lives, frozenset(lives.values())
