@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import redis
 
 from filters.bloom import Origin
 from filters.index_url import parse
@@ -143,8 +142,14 @@ def test_nothing_is_kept_of_what_was_cut() -> None:
 
 
 @pytest.fixture
-def hand(redis_server: RedisServer) -> Iterator[Hand]:
-    with redis.Redis(port=redis_server.port) as client:
+def unhurried(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Being level lasts, on a machine that has other things to do."""
+    monkeypatch.setattr(limits, "FILTER_LEVEL_S", 20.0)
+
+
+@pytest.fixture
+def hand(unhurried: None, redis_server: RedisServer) -> Iterator[Hand]:
+    with redis_server.client() as client:
         yield Hand(client)
 
 
@@ -317,6 +322,7 @@ async def test_level_is_a_claim_about_the_moment_of_asking_and_runs_out(
     await take(redis_server, tmp_path)
     async with following(redis_server, tmp_path) as follower:
         await stands(follower, Standing.LEVEL)
+        monkeypatch.setattr(limits, "FILTER_LEVEL_S", 0.6)
         monkeypatch.setattr(limits, "FILTER_POLL_S", 3600)
         await eventually_async(lambda: not follower.level, within=30, what="the claim running out")
         assert follower.standing is Standing.LEVEL

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from filters.bloom import BloomFault
 from filters.index_url import parse
@@ -25,12 +24,12 @@ from tests.gateway.hand import CHECK, Hand, fingerprints, member
 MEMBERS = fingerprints(3000)
 OTHERS = fingerprints(3000, "other")
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("patient")]
 
 
 @pytest.fixture
 def hand(redis_server: RedisServer) -> Iterator[Hand]:
-    with redis.Redis(port=redis_server.port) as client:
+    with redis_server.client() as client:
         yield Hand(client)
 
 
