@@ -23,6 +23,15 @@ from registry.limits import LANE_CALL_KEYS_MAX, LANE_CALL_MEMBERS_MAX, LANE_CALL
 BUCKET_ROOM: Final = 384  # members on average; 512 keep a set an intset, and few buckets are a third above the average
 
 
+_Kind = tuple[Family, bool]  # and whether they are members from now on
+_STEPS: Final[tuple[tuple[scripts.Script, _Kind], ...]] = (
+    (scripts.REMOVE, (Family.BIREYSEL, False)),
+    (scripts.REFUSE, (Family.TACIR, True)),
+    (scripts.REMOVE, (Family.TACIR, False)),
+    (scripts.ADD, (Family.BIREYSEL, True)),
+)
+
+
 class Layout(NamedTuple):
     """Where an epoch keeps its members. `bits` by family."""
 
@@ -67,13 +76,13 @@ class _Call(NamedTuple):
 
 
 def apply(servers: Servers, layout: Layout, facts: Facts) -> Applied:
-    """Put facts into one epoch: first what takes members away, which works also when Redis is full."""
+    """Put facts into one epoch: withdrawals first, which go also when Redis is full."""
     refused: list[Change] = []
     grown = [0, 0]
     lost = False
     with servers.round() as turn:
-        for script, member in ((scripts.REMOVE, False), (scripts.ADD, True)):
-            calls = _calls(layout, facts, member=member)
+        for script, kind in _STEPS:
+            calls = _calls(layout, facts, kind)
             while some := list(islice(calls, LANE_CALLS_AT_ONCE)):
                 for call in some:
                     turn.run(script, servers.of(call.lane), call.keys, call.arguments)
@@ -83,14 +92,14 @@ def apply(servers: Servers, layout: Layout, facts: Facts) -> Applied:
                     elif answer == UNUSABLE:
                         lost = True
                     else:
-                        grown[call.family] += answer if member else -answer
+                        grown[call.family] += -answer if script is scripts.REMOVE else answer
     return Applied(refused, grown, lost)
 
 
-def _calls(layout: Layout, facts: Facts, *, member: bool) -> Iterator[_Call]:
+def _calls(layout: Layout, facts: Facts, kind: _Kind) -> Iterator[_Call]:
     found: dict[tuple[int, Family], list[tuple[str, int, Change]]] = defaultdict(list)
     for change in facts.changes:
-        if change.member is member:
+        if (change.family, change.member) == kind:
             bucket_hash, number = split(change.fingerprint)
             key = layout.key(change.family, bucket_hash)
             found[lane_of(bucket_hash), change.family].append((key, number, change))

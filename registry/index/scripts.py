@@ -1,7 +1,7 @@
 """What the registry runs inside Redis: every step that must be whole or not at all.
 
 A script touches keys of one slot only, and names them all in KEYS. Those that bear `allow-oom` run also when Redis has
-reached `maxmemory`: they take members away, renew what is there, or drop it. Numbers that they return for an outcome
+reached `maxmemory`: they withdraw consents, renew what is there, or drop it. Numbers that they return for an outcome
 are negative; see the constants.
 """
 
@@ -75,8 +75,10 @@ def _apply(command: str, sign: int) -> str:
 
 
 REMOVE: Final = _script(_apply("SREM", -1), full=True)
+REFUSE: Final = _script(_apply("SADD", 1), full=True)
 ADD: Final = _script(_apply("SADD", 1))
-"""Facts of one lane and family, of one kind. Returns how many members there are more or less."""
+"""Facts of one lane and family, of one kind. Returns how many members there are more or less. REFUSE adds where a
+member is somebody who refuses: a full Redis takes that, too."""
 
 TELL: Final = _script(
     f"""

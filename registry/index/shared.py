@@ -12,8 +12,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from filters.index_url import IndexUrl, parse
 from filters.key import split
@@ -28,7 +28,10 @@ from registry.index.scripts import UNUSABLE
 from registry.limits import CHANGES_ENTRIES_MAX, CHANGES_ENTRY_MEMBERS_MAX, CONTENTION_TRIES_MAX, LEVEL_SECONDS
 
 LOST: Final = "a part of the index was lost"
+TOO_FAST: Final = "epochs follow one another too fast"
 NOT_OURS: Final = "the index is empty, half-built or not ours"
+
+_Answer = TypeVar("_Answer")
 
 
 class _Found(NamedTuple):
@@ -91,7 +94,7 @@ class RedisIndexWriter:
             if heard <= done:
                 return list(refused)
             members = []
-        raise IndexDown("epochs follow one another too fast")
+        raise IndexDown(TOO_FAST)
 
     def beat(self, cursor: int) -> IndexState:
         self._servers.confirm()
@@ -117,7 +120,7 @@ class RedisIndexWriter:
         found = self._usable()
         runs = self._servers.runs()
         unvouched = {server for server, run in runs.items() if run not in found.runs}
-        lowest = lanes.lowest_level(self._servers, found.layout, unvouched) if unvouched else None
+        lowest = self._lowest(found.layout, unvouched) if unvouched else None
         with self._lock:
             self._lives = frozenset(runs.values())
             self._looked = _Looked(found.layout.epoch, runs, self._servers.state in unvouched) if unvouched else None
@@ -149,10 +152,10 @@ class RedisIndexWriter:
         return lanes.name(layout, family, fingerprint)
 
     def lane(self, family: Family, lane: int) -> set[bytes]:
-        return lanes.names(self._servers, self._usable().layout, family, lane)
+        return self._read(lambda layout: lanes.names(self._servers, layout, family, lane))
 
     def contains(self, family: Family, fingerprints: Sequence[bytes]) -> list[bool]:
-        return lanes.contains(self._servers, self._usable().layout, family, fingerprints)
+        return self._read(lambda layout: lanes.contains(self._servers, layout, family, fingerprints))
 
     def last_epoch(self) -> int:
         with self._servers.round() as turn:
@@ -191,6 +194,16 @@ class RedisIndexWriter:
             return found.layout, None
         return found.layout, Layout(found.announced, Entry.read(entry).bits)
 
+    def _read(self, ask: Callable[[Layout], _Answer]) -> _Answer:
+        """`ask` of the current epoch, which may be dropped while it is asked."""
+        for _ in range(CONTENTION_TRIES_MAX):
+            layout = self._usable().layout
+            try:
+                return ask(layout)
+            except IndexUnusable:
+                self._insist_on(layout)
+        raise IndexDown(TOO_FAST)
+
     def _insist_on(self, layout: Layout) -> None:
         """Lanes of this epoch are missing: that is right when another one is current by now."""
         if self._usable().layout == layout:
@@ -217,6 +230,13 @@ class RedisIndexWriter:
             return ["", 0, 0]
         drop_older(self._servers, found.layout.epoch)
         return [found.layout.epoch, *counts]
+
+    def _lowest(self, layout: Layout, unvouched: set[Server]) -> int | None:
+        try:
+            return lanes.lowest_level(self._servers, layout, unvouched)
+        except IndexUnusable:
+            self._insist_on(layout)
+            raise IndexDown("the index was built anew meanwhile") from None
 
     def _on_state(self, script: scripts.Script, keys: list[str], arguments: Sequence[str | bytes | int]) -> Any:
         with self._servers.round() as turn:

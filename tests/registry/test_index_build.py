@@ -7,12 +7,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from filters.key import split
 from filters.layout import CHANGES_KEY, INDEX_KEY, LANES, MARKER, Family, bucket_key, lane_key, lane_of
-from registry.index import shared
+from registry.index import lanes, shared
 from registry.index.build import BUILDS_KEY, bits_for
 from registry.index.interface import Change, Facts, IndexDown, IndexUnusable, Superseded
 from registry.index.shared import RedisIndexWriter
@@ -254,7 +255,7 @@ def test_a_switch_fails_after_a_server_had_another_life(redis_server: RedisServe
         assert client.hget(INDEX_KEY, "next") is None
 
 
-def test_i5_a_full_server_still_takes_members_away(redis_server: RedisServer, writer: RedisIndexWriter) -> None:
+def test_i5_a_full_server_still_takes_withdrawals(redis_server: RedisServer, writer: RedisIndexWriter) -> None:
     built(writer)
     redis_server.cli("CONFIG", "SET", "maxmemory", "1")
     redis_server.cli("SCRIPT", "FLUSH")
@@ -264,12 +265,13 @@ def test_i5_a_full_server_still_takes_members_away(redis_server: RedisServer, wr
         writer.put(facts(6, (THREE, True), (TWO, False)))
     assert holds(writer, TWO) == [False]
     assert writer.put(facts(7, (ONE, False))) == []
-    assert (writer.beat(8).counts, holds(writer, ONE)) == ((0, 0), [False])
+    assert writer.put(facts(7, (ONE, True), family=TACIR)) == []  # there a member is who refuses
+    assert (writer.beat(8).counts, holds(writer, ONE)) == ((0, 1), [False])
     with pytest.raises(IndexDown, match="full"):
         writer.build(2, (10, 10), 8)
     redis_server.cli("CONFIG", "SET", "maxmemory", "0")
     assert writer.put(facts(9, (THREE, True))) == []
-    assert writer.beat(9).counts == (1, 0)
+    assert writer.beat(9).counts == (1, 1)
 
 
 def test_i5_a_server_that_may_evict_is_refused(redis_server: RedisServer, writer: RedisIndexWriter) -> None:
@@ -344,6 +346,22 @@ def test_a_put_follows_a_switch_that_happens_meanwhile(
     monkeypatch.setattr(writer, "_epochs", late)
     assert writer.put(facts(6, (ONE, False))) == []
     assert holds(writer, ONE, TWO) == [False, True]
+
+
+def test_a_question_follows_a_switch_that_happens_meanwhile(
+    opened: Callable[[], RedisIndexWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, other = opened(), opened()
+    built(writer)
+    ask = lanes.contains
+
+    def late(*question: Any) -> object:
+        monkeypatch.undo()
+        built(other, 2, [ONE, THREE])
+        return ask(*question)
+
+    monkeypatch.setattr(lanes, "contains", late)
+    assert holds(writer, ONE, TWO, THREE) == [True, False, True]
 
 
 def test_a_put_follows_an_announcement_that_happens_meanwhile(

@@ -14,6 +14,7 @@ from filters.layout import CHANGES_KEY, INDEX_KEY, LANES, Family, bucket_key, la
 from registry.index import nodes, shared
 from registry.index.interface import Change, Facts, IndexDown, IndexUnusable
 from registry.index.nodes import slot_of
+from registry.index.rounds import Server
 from registry.index.shared import RedisIndexWriter
 from tests.certificates import make_authority
 from tests.conftest import eventually, require
@@ -195,7 +196,9 @@ def test_a_build_does_not_outlive_its_server(tmp_path: Path) -> None:
 
 
 def test_a_replica_is_not_written_to(redis_server: RedisServer, tmp_path: Path) -> None:
-    with running(RedisServer(require("redis-server"), tmp_path / "..", "--dbfilename", "replica.rdb")) as replica:
+    directory = tmp_path / "replica"
+    directory.mkdir()
+    with running(RedisServer(require("redis-server"), directory)) as replica:
         replica.cli("REPLICAOF", "127.0.0.1", redis_server.port)
         with opened(replica.url) as writer, pytest.raises(IndexDown, match="is a replica"):
             writer.state()
@@ -211,6 +214,14 @@ def test_the_wrong_kind_of_address_is_said(redis_cluster: RedisCluster, tmp_path
         pytest.raises(IndexDown, match="cluster"),
     ):
         writer.state()
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "6.0", "unknown"])
+def test_an_old_redis_is_refused(version: str) -> None:
+    server = Server("redis.example.test:6379", lambda: None, clustered=False)
+    with pytest.raises(IndexDown, match=f"Redis 7.0 or newer is needed; .* is {version}"):
+        server._check({"redis_version": version, "role": "master"})
+    server._check({"redis_version": "7.0.0", "redis_mode": "standalone", "role": "master"})
 
 
 def test_slots_are_redis_own(redis_cluster: RedisCluster) -> None:
