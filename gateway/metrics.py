@@ -19,26 +19,24 @@ from prometheus_client.registry import Collector
 from filters.consent import outcome_of
 from filters.model import Reason
 
-PROTOCOLS: Final = ("smtp", "smpp")
+PROTOCOLS: Final = ("smtp", "smpp", "policy")
+# What every door counts; see gateway/door.py.
+DOOR_KINDS: Final = ("not_allowed", "too_many_sessions", "too_many_of_client", "internal")
 ERROR_KINDS: Final = {
     "smtp": (
-        *(
-            "not_allowed",
-            "too_many_sessions",
-            "internal",
-            "disconnect_in_data",
-            "bare_lf",
-            "bare_cr",
-            "nul",
-            "long_line",
-        ),
-        *("pipelining", "bdat", "bad_commands", "next_hop_closed", "next_hop_closing", "next_hop_timeout"),
-        *("next_hop_refused", "next_hop_malformed_reply", "next_hop_long_reply", "next_hop_unsolicited"),
-        *("next_hop_unreachable", "next_hop_shutdown"),
+        *DOOR_KINDS,
+        *("disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line", "pipelining", "bdat", "bad_commands"),
+        *("next_hop_closed", "next_hop_closing", "next_hop_timeout", "next_hop_refused", "next_hop_malformed_reply"),
+        *("next_hop_long_reply", "next_hop_unsolicited", "next_hop_unreachable", "next_hop_shutdown"),
     ),
     "smpp": (
-        *("not_allowed", "too_many_sessions", "internal", "bad_length", "bad_command", "bad_state", "bad_password"),
-        *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
+        *DOOR_KINDS,
+        *("bad_length", "bad_command", "bad_state", "bad_password", "window", "timeout", "unknown_response"),
+        *("smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
+    ),
+    "policy": (
+        *("not_allowed", "too_many_sessions", "too_many_of_client", "internal", "malformed", "long_request", "timeout"),
+        "no_recipient",
     ),
 }
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)

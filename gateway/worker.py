@@ -12,14 +12,15 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import uvloop
 
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import EMBEDDED, LINK_PATH, Address, Config, Listener
+from gateway.config import EMBEDDED, LINK_PATH, Bind, Config, Listener
+from gateway.door import Door
 from gateway.index.embedded import SqliteIndex
 from gateway.index.interface import Believed, ConsentIndex
 from gateway.index.shared import RedisIndex
@@ -35,14 +36,6 @@ from gateway.streams import StreamTable
 STATUS_NONCE_OCTETS: Final = 8
 
 
-class Door(Protocol):
-    """What a worker needs of a door."""
-
-    def protocol(self) -> asyncio.Protocol: ...
-    async def start(self) -> None: ...
-    async def drain(self, timeout_s: float) -> None: ...
-
-
 def open_index(config: Config, keys: Keys) -> ConsentIndex:
     """The index that a configuration names; inside a running loop."""
     believed = Believed(Fingerprinter(keys.fingerprint).check_value(), config.index.age_max_s)
@@ -51,9 +44,7 @@ def open_index(config: Config, keys: Keys) -> ConsentIndex:
     return RedisIndex(config.index.url, believed)
 
 
-def run(
-    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
-) -> None:
+def run(config: Config, keys: Keys, number: int, sockets: Mapping[Bind, socket.socket], status: socket.socket) -> None:
     """Work until SIGTERM or SIGINT. `sockets` listen already; `status` is one end of a datagram pair."""
     log.configure(f"worker-{number}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -61,7 +52,7 @@ def run(
 
 
 async def _main(
-    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
+    config: Config, keys: Keys, number: int, sockets: Mapping[Bind, socket.socket], status: socket.socket
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -110,13 +101,14 @@ class Worker:
         self._draining = False
         self._ticker = self._loop.call_soon(self._tick)
 
-    async def start(self, sockets: Mapping[Address, socket.socket]) -> None:
+    async def start(self, sockets: Mapping[Bind, socket.socket]) -> None:
         """Reach for the index and the next hops, then open the doors; what is away is no reason to stay closed."""
         self._config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.gather(self.index.start(), *(door.start() for _, door in self._doors))
         for listener, door in self._doors:
             sock = sockets[listener.bind].dup()
-            self._servers.append(await self._loop.create_server(door.protocol, sock=sock, backlog=1024))
+            serve = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
+            self._servers.append(await serve(door.protocol, sock=sock, backlog=1024))
 
     async def stop(self) -> None:
         """Take nothing new, end what is under way, let go."""
@@ -146,7 +138,7 @@ class Worker:
             why.append("no_next_hop")
         return {"why": why, "metrics": self.metrics.snapshot()}
 
-    def _door(self, listener: Listener) -> Door:
+    def _door(self, listener: Listener) -> Door[Any]:
         config = self._config
         kinds = {name for name, upstream in config.upstreams.items() if upstream.protocol == listener.protocol}
         streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in kinds)

@@ -15,7 +15,7 @@ from gateway.config.file import (
 )
 from gateway.config.listener import Listener
 from gateway.config.upstream import Upstream
-from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Network, is_wide
+from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide
 
 __all__ = [
     "EMBEDDED",
@@ -24,6 +24,7 @@ __all__ = [
     "PASSWORD_OCTETS_MAX",
     "Account",
     "Address",
+    "Bind",
     "Config",
     "ConfigError",
     "Index",
@@ -32,6 +33,7 @@ __all__ = [
     "Network",
     "Registry",
     "Rule",
+    "UnixAddress",
     "Upstream",
     "is_wide",
     "load",

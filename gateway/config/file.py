@@ -16,7 +16,7 @@ from filters.model import Brand, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
 from gateway.config.listener import Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
-from gateway.config.values import Address, Network, address, network, secret, word
+from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret, word
 from gateway.toml import Lines, Problem, Table, meant
 
 INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
@@ -142,7 +142,7 @@ class _Reader:
         admin_table = top.table("admin")
         admin = address(admin_table, "bind", "127.0.0.1:9090")
         admin_table.finish()
-        listeners = tuple(read_listener(table) for table in top.tables("listener"))
+        listeners = tuple(read_listener(table, self._home) for table in top.tables("listener"))
         if not listeners:
             top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
         upstream_tables = top.table("upstream")
@@ -315,14 +315,14 @@ class _Reader:
     ) -> None:
         """Each door needs a stream behind it, each address one listener."""
         protocols = {upstreams[rule.stream.upstream].protocol for rule in rules if rule.stream.upstream in upstreams}
-        seen: dict[Address, int] = {}
+        seen: dict[Bind, int] = {}
         for table, listener in zip(self._top.tables("listener"), listeners, strict=True):
             if listener.protocol and listener.protocol not in protocols:
                 fix = f"add a [[stream]] whose upstream has protocol {listener.protocol}"
                 table.note("protocol", "no stream leads on from here, so everything would be refused", fix)
             if listener.protocol == "smpp" and not accounts:
                 table.note("protocol", "no [[account]] could log in here", "add an [[account]]")
-            if listener.bind in seen and listener.bind.port:
+            if listener.bind in seen and (isinstance(listener.bind, UnixAddress) or listener.bind.port):
                 table.note("bind", f"{listener.bind} is another listener's too")
             seen[listener.bind] = 1
 

@@ -14,6 +14,19 @@ PASSWORD_OCTETS_MAX: Final = 128
 Network = IPv4Network | IPv6Network
 
 
+UNIX_SCHEME: Final = "unix:"
+UNIX_PATH_OCTETS_MAX: Final = 107  # sockaddr_un of Linux, unix(7)
+
+
+class UnixAddress(NamedTuple):
+    """A Unix domain socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{UNIX_SCHEME}{self.path}"
+
+
 class Address(NamedTuple):
     """A TCP endpoint."""
 
@@ -24,10 +37,27 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+Bind = Address | UnixAddress
+"""Where a door listens."""
+
+
 def address(table: Table, key: str, default: str | None) -> Address:
     text = table.text(key, default or "", required=default is None)
     found = table.parsed(key, parse_address, text) if text else None
     return found or Address("127.0.0.1", 0)
+
+
+def listening(table: Table, key: str, home: Path) -> Bind:
+    """Where a door listens: host:port, or unix:PATH relative to `home`."""
+    text = table.text(key, required=True)
+    if not text.startswith(UNIX_SCHEME):
+        return (table.parsed(key, parse_address, text) if text else None) or Address("127.0.0.1", 0)
+    path = home / text.removeprefix(UNIX_SCHEME)
+    if path == home or not 0 < len(bytes(path)) <= UNIX_PATH_OCTETS_MAX or "\0" in text:
+        table.note(
+            key, f"not the path of a socket: {text!r}", f"at most {UNIX_PATH_OCTETS_MAX} octets, directory included"
+        )
+    return UnixAddress(path)
 
 
 def network(table: Table, key: str, text: str) -> Network | None:

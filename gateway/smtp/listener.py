@@ -13,15 +13,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import cast
+from typing import Final, cast
 
 from filters import mail
 from filters.model import Brand, Channel, Kind, Reason, RecipientType, Stream
 from filters.notice import mail_html, mail_text
 from gateway import limits
 from gateway.config import Config, Listener
-from gateway.log import logger
+from gateway.door import Door, Peer, Refusal
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp import replies, trace
@@ -36,9 +35,15 @@ from gateway.streams import StreamTable
 PROTOCOL = "smtp"
 # What a next hop that was never reached is taken for.
 _UNKNOWN_HOP = Extensions(eight_bit_mime=True)
+_REFUSALS: Final = {
+    Refusal.DRAINING: replies.DRAINING,
+    Refusal.TOO_MANY_SESSIONS: replies.TOO_MANY_SESSIONS,
+    Refusal.NOT_ALLOWED: replies.NOT_ALLOWED,
+    Refusal.TOO_MANY_OF_CLIENT: replies.TOO_MANY_OF_CLIENT,
+}
 
 
-class SmtpDoor:
+class SmtpDoor(Door["_Connection"]):
     """One `[[listener]]` with `protocol = "smtp"`. `upstreams` are the SMTP ones by name, shared by the doors."""
 
     def __init__(
@@ -50,30 +55,24 @@ class SmtpDoor:
         metrics: Metrics,
         upstreams: Mapping[str, SmtpUpstream],
     ) -> None:
+        super().__init__(
+            PROTOCOL, listener, metrics, sessions_max=limits.SMTP_SESSIONS_MAX, sweep_s=limits.SMTP_SWEEP_S
+        )
         self.pipeline = pipeline
-        self.metrics = metrics
         self.streams = streams
         self.upstreams = upstreams
         self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
-        self.hostname = listener.hostname.encode("ascii")
         self.trace_header = listener.trace_header
-        self.sessions: set[_Connection] = set()
         self.transit = 0  # octets of content received and not yet answered
-        self.draining = False
-        self.now: Callable[[], float] = asyncio.get_running_loop().time
-        self._loop = asyncio.get_running_loop()
-        self._allow = listener.allow
         self._size_max = listener.size_max
         self._date = (0, b"")
         self._notices: dict[Brand, mail.Notice] = {}
         self._null_streams = {
             name: Stream("null sender", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, name) for name in upstreams
         }
-        self._empty = asyncio.Event()
-        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
 
-    def protocol(self) -> asyncio.Protocol:
-        """One session; the factory for `loop.create_server`."""
+    def connection(self) -> asyncio.Protocol:
+        """One session."""
         return _Connection(self)
 
     async def start(self) -> None:
@@ -82,24 +81,10 @@ class SmtpDoor:
 
     async def drain(self, timeout_s: float) -> None:
         """421 at the next command boundary; what is under way is finished, for at most `timeout_s`."""
-        self.draining = True
-        for connection in list(self.sessions):
-            connection.drain()
-        self._note_empty()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            for connection in list(self.sessions):
-                connection.abort()
-        self._sweeper.cancel()
+        await super().drain(timeout_s)
         self.delivered.close()
 
     # for connections and transactions
-
-    def admits(self, client: IPv4Address | IPv6Address) -> bool:
-        """Never an open relay: nobody who is not named (an empty list names nobody)."""
-        return any(client in network for network in self._allow)
 
     def offer(self) -> Offer:
         """What we can do and every next hop can take (a stream is known at MAIL only, after this was said)."""
@@ -112,10 +97,10 @@ class SmtpDoor:
         keywords += [b"DSN"] if all(hop.dsn for hop in hops) else []
         return Offer([*keywords, b"ENHANCEDSTATUSCODES"], size_max)
 
-    def stream(self, sender: bytes, client: IPv4Address | IPv6Address) -> Stream | None:
+    def stream(self, sender: bytes, peer: Peer) -> Stream | None:
         """The stream of a transaction; a null sender's is informational: notices about mail are not commercial."""
         if sender:
-            return self.streams.match(mail_from_domain=sender.rpartition(b"@")[2].lower(), client=client)
+            return self.streams.match(mail_from_domain=sender.rpartition(b"@")[2].lower(), client=peer)
         return self._null_streams[next(iter(self.upstreams))]
 
     def notice(self, brand: Brand) -> mail.Notice:
@@ -132,31 +117,6 @@ class SmtpDoor:
         if second != self._date[0]:
             self._date = (second, trace.date_time(second))
         return self._date[1]
-
-    def fault(self, fault: Exception) -> None:
-        """Our own fault, in the log with its cause; the client hears nothing of it."""
-        self.metrics.protocol_errors[(PROTOCOL, "internal")] += 1
-        logger.error("smtp session failed", exc_info=fault)
-
-    def opened(self, connection: _Connection) -> None:
-        self.sessions.add(connection)
-        self.metrics.sessions[PROTOCOL] += 1
-
-    def closed(self, connection: _Connection) -> None:
-        self.sessions.discard(connection)
-        self.metrics.sessions[PROTOCOL] -= 1
-        self._note_empty()
-
-    def _note_empty(self) -> None:
-        if self.draining and not self.sessions:
-            self._empty.set()
-
-    def _sweep(self) -> None:
-        """The idle deadlines of all sessions, once in a while, instead of a timer for each command."""
-        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
-        now = self.now()
-        for connection in [one for one in self.sessions if one.session.deadline < now]:
-            connection.end(replies.IDLE)
 
 
 class _Refused(Question):
@@ -179,9 +139,9 @@ class _Connection(asyncio.Protocol):
         self.session = Session(door.hostname, door.offer)
         self._door = door
         self._transport: asyncio.Transport | None = None
-        self._client: IPv4Address | IPv6Address | None = None
+        self._peer: Peer = None
         self._transaction: Transaction | None = None
-        self._client_text = b""
+        self._peer_text = b""  # as Received writes it; empty: a Unix socket
         self._held = 0  # octets of content accounted for
         self._pumping = False
         self._half_closed = False
@@ -192,22 +152,14 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        peer = ip_address(self._transport.get_extra_info("peername")[0].partition("%")[0])
-        self._client = (isinstance(peer, IPv6Address) and peer.ipv4_mapped) or peer
-        self._client_text = str(self._client).encode("ascii")
         door = self._door
-        crowded = len(door.sessions) >= limits.SMTP_SESSIONS_MAX
-        door.opened(self)
-        if door.draining:
-            self.session.close(replies.DRAINING)
-        elif not door.admits(self._client):
-            door.metrics.protocol_errors[(PROTOCOL, "not_allowed")] += 1
-            self.session.close(replies.NOT_ALLOWED)
-        elif crowded:
-            door.metrics.protocol_errors[(PROTOCOL, "too_many_sessions")] += 1
-            self.session.close(replies.TOO_MANY_SESSIONS)
-        else:
+        self._peer = door.opened(self, transport)
+        self._peer_text = str(self._peer).encode("ascii") if self._peer else b""
+        refusal = door.admit(self, self._peer)
+        if refusal is None:
             self.session.greet(door.now())
+        else:
+            self.session.close(_REFUSALS[refusal])
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -224,7 +176,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if self.session.state is State.DATA:
-            self._door.metrics.protocol_errors[(PROTOCOL, "disconnect_in_data")] += 1
+            self._door.count("disconnect_in_data")
         if self.session.state is not State.MESSAGE:  # else the copies under way go on, and end in `finished`
             self._hold(-self._held)
         self._door.closed(self)
@@ -253,6 +205,10 @@ class _Connection(asyncio.Protocol):
     def drain(self) -> None:
         self.session.drain()
         self.step(self._pump)
+
+    def sweep(self, now: float) -> None:
+        if self.session.deadline < now:
+            self.end(replies.IDLE)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -297,7 +253,7 @@ class _Connection(asyncio.Protocol):
     def received_by(self, decision_id: bytes) -> bytes:
         kind = b"UTF8SMTP" if self.session.utf8 else b"ESMTP" if self.session.esmtp else b"SMTP"
         door = self._door
-        return trace.received(self.session.helo, self._client_text, door.hostname, kind, decision_id, door.date())
+        return trace.received(self.session.helo, self._peer_text, door.hostname, kind, decision_id, door.date())
 
     # what the session hears
 
@@ -326,11 +282,10 @@ class _Connection(asyncio.Protocol):
                 assert self._transaction is not None
                 self._transaction.deliver(content, dotted=dotted)
             case Fault(kind):
-                self._door.metrics.protocol_errors[(PROTOCOL, kind)] += 1
+                self._door.count(kind)
 
     def _begin(self, sender: bytes, parameters: Parameters) -> None:
-        assert self._client is not None
-        stream = self._door.stream(sender, self._client)
+        stream = self._door.stream(sender, self._peer)
         if stream is None:
             self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
             return

@@ -53,6 +53,7 @@ START_DATA = line(354, None, "end data with <CRLF>.<CRLF>")
 BYE = line(221, "2.0.0", "bye")
 NOT_ALLOWED = line(554, "5.7.1", "this client may not relay here")  # RFC 5321 §3.1: instead of 220
 TOO_MANY_SESSIONS = line(421, "4.3.2", "too many connections, try again later")
+TOO_MANY_OF_CLIENT = line(421, "4.7.0", "too many connections from this address, try again later")
 DRAINING = line(421, "4.3.2", "shutting down, try again later")
 IDLE = line(421, "4.4.2", "idle for too long")
 LOCAL_ERROR = line(451, "4.3.0", "local error, try again later")
