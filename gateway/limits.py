@@ -52,6 +52,14 @@ SMTP_REPLY_LINES_MAX: Final = 100
 SMTP_REPLY_TEXT_OCTETS_MAX: Final = 1000  # of all lines together, of which one line is passed on
 SMTP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
+# Postfix's policy protocol.
+POLICY_SESSIONS_MAX: Final = 2000  # of one worker: one for each smtpd, of which Postfix starts 100 if nobody says more
+POLICY_REQUEST_OCTETS_MAX: Final = 32 * KIB  # some 35 attributes, the longest of them a command line of 2 KiB
+POLICY_REQUEST_S: Final = 30.0  # from its first octet to its last; Postfix writes it at once
+POLICY_IDLE_S: Final = 600.0  # Postfix closes after 300 (smtpd_policy_service_max_idle), so it is never surprised
+POLICY_REQUESTS_MAX: Final = 100  # asked ahead of their answers on one connection; Postfix asks one at a time
+POLICY_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
 # The memory of mixed endings: Postfix keeps a message for five days.
 SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
 SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB

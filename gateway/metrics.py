@@ -35,8 +35,8 @@ ERROR_KINDS: Final = {
         *("smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
     ),
     "policy": (
-        *("not_allowed", "too_many_sessions", "too_many_of_client", "internal", "malformed", "long_request", "timeout"),
-        "no_recipient",
+        *DOOR_KINDS,
+        *("malformed", "long_request", "timeout", "no_recipient"),
     ),
 }
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
