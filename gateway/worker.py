@@ -19,7 +19,7 @@ import uvloop
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import EMBEDDED, LINK_PATH, Bind, Config, Listener
+from gateway.config import CARRIES, EMBEDDED, LINK_PATH, Bind, Config, Listener
 from gateway.door import Door
 from gateway.index.embedded import SqliteIndex
 from gateway.index.interface import Believed, ConsentIndex
@@ -28,6 +28,7 @@ from gateway.journal import Journal
 from gateway.keys import Keys
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.policy.listener import PolicyDoor
 from gateway.smpp.listener import SmppDoor
 from gateway.smtp.listener import SmtpDoor
 from gateway.smtp.upstream import SmtpUpstream
@@ -140,8 +141,12 @@ class Worker:
 
     def _door(self, listener: Listener) -> Door[Any]:
         config = self._config
-        kinds = {name for name, upstream in config.upstreams.items() if upstream.protocol == listener.protocol}
-        streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in kinds)
+        carries = CARRIES[listener.protocol]
+        ends = {name for name, upstream in config.upstreams.items() if upstream.protocol == carries}
+        ends |= {""} if listener.protocol == "policy" else set()  # the mail goes on by itself
+        streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in ends)
+        if listener.protocol == "policy":
+            return PolicyDoor(listener, self._pipeline, streams, self.metrics)
         if listener.protocol == "smtp":
             return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail)
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)

@@ -13,11 +13,12 @@ from gateway.config.file import (
     Rule,
     load,
 )
-from gateway.config.listener import Listener
+from gateway.config.listener import CARRIES, Listener
 from gateway.config.upstream import Upstream
 from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide
 
 __all__ = [
+    "CARRIES",
     "EMBEDDED",
     "INDEX_SCHEMES",
     "LINK_PATH",

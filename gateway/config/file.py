@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from filters.model import Brand, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
-from gateway.config.listener import Listener, read_listener
+from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
 from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret, word
 from gateway.toml import Lines, Problem, Table, meant
@@ -132,6 +132,7 @@ class _Reader:
         self._path = path
         self._home = path.resolve().parent
         self._top = top
+        self._asked_by_postfix = False  # a policy listener: streams may lead nowhere, accounts may be Postfix's own
 
     def config(self) -> Config:
         top = self._top
@@ -143,6 +144,7 @@ class _Reader:
         admin = address(admin_table, "bind", "127.0.0.1:9090")
         admin_table.finish()
         listeners = tuple(read_listener(table, self._home) for table in top.tables("listener"))
+        self._asked_by_postfix = any(listener.protocol == "policy" for listener in listeners)
         if not listeners:
             top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
         upstream_tables = top.table("upstream")
@@ -255,7 +257,7 @@ class _Reader:
             table.note("brand", "is missing: a commercial stream speaks for a brand", meant("", map(str, brands)))
         recipient_type = table.choice("recipient_type", RecipientType, RecipientType.BIREYSEL)
         mode = table.choice("mode", ("enforce", "observe"), "enforce")
-        upstream = table.text("upstream", required=True)
+        upstream = table.text("upstream", required=not self._asked_by_postfix)
         if upstream and upstream not in upstreams:
             table.note("upstream", f"there is no [upstream.{upstream}]", meant(upstream, upstreams))
         self._fits(table, match, upstreams.get(upstream), accounts)
@@ -273,19 +275,18 @@ class _Reader:
 
     def _fits(self, table: Table, match: Match, upstream: Upstream | None, accounts: dict[bytes, Account]) -> None:
         """A match must be one that messages for this upstream can have."""
-        if upstream is None:
-            return
-        if upstream.protocol == "smpp":
+        if upstream is not None and upstream.protocol == "smpp":
             if match.mail_from_domain is not None:
                 table.note("match", "mail_from_domain never matches an SMS", "match account or source_addr instead")
             account = accounts.get(match.account or b"")
             if account is not None and account.upstream != upstream.name:
                 fix = f'write upstream = "{account.upstream}", or change the account'
                 table.note("upstream", f"account {account.system_id.decode()!r} is bound to another SMSC", fix)
-        elif match.account is not None or match.source_addr is not None:
-            table.note(
-                "match", "account and source_addr never match a mail", "match mail_from_domain or client instead"
-            )
+            return
+        if match.account is not None and not self._asked_by_postfix:
+            table.note("match", "account never matches a mail", "match mail_from_domain or client instead")
+        if match.source_addr is not None:
+            table.note("match", "source_addr never matches a mail", "match mail_from_domain or client instead")
 
     def _match(self, table: Table, accounts: dict[bytes, Account]) -> Match:
         if not table.values:
@@ -295,7 +296,7 @@ class _Reader:
         domain = table.text("mail_from_domain").lower().rstrip(".")
         encoded = table.parsed("mail_from_domain", _parse_domain, domain) if domain else None
         account = table.text("account").encode()
-        if account and account not in accounts:
+        if account and account not in accounts and not self._asked_by_postfix:
             known = [known.decode() for known in accounts]
             table.note("account", f"there is no [[account]] {account.decode()!r}", meant(account.decode(), known))
         source_addr = table.text("source_addr").encode()
@@ -315,10 +316,12 @@ class _Reader:
     ) -> None:
         """Each door needs a stream behind it, each address one listener."""
         protocols = {upstreams[rule.stream.upstream].protocol for rule in rules if rule.stream.upstream in upstreams}
+        leads_nowhere = any(not rule.stream.upstream for rule in rules)
         seen: dict[Bind, int] = {}
         for table, listener in zip(self._top.tables("listener"), listeners, strict=True):
-            if listener.protocol and listener.protocol not in protocols:
-                fix = f"add a [[stream]] whose upstream has protocol {listener.protocol}"
+            carries = CARRIES.get(listener.protocol, "")
+            if carries and carries not in protocols and not (listener.protocol == "policy" and leads_nowhere):
+                fix = f"add a [[stream]] whose upstream has protocol {carries}"
                 table.note("protocol", "no stream leads on from here, so everything would be refused", fix)
             if listener.protocol == "smpp" and not accounts:
                 table.note("protocol", "no [[account]] could log in here", "add an [[account]]")

@@ -11,7 +11,13 @@ from gateway.config.values import Bind, Network, UnixAddress, is_wide, listening
 from gateway.config.values import network as network_of
 from gateway.toml import Table
 
-PROTOCOLS: Final = ("smtp", "smpp")
+CARRIES: Final = {"smtp": "smtp", "smpp": "smpp", "policy": "smtp"}
+"""Protocols of listeners, each with that of the next hops its streams lead to (from policy they may lead nowhere)."""
+
+_HARMS: Final = {
+    "smtp": "make this listener an open relay",
+    "policy": "let strangers ask who has consented",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Listener:
 
 def read_listener(table: Table, home: Path) -> Listener:
     """`home`: the directory that paths in the file are relative to."""
-    protocol = table.choice("protocol", PROTOCOLS)
+    protocol = table.choice("protocol", CARRIES)
     bind = listening(table, "bind", home)
     is_unix = isinstance(bind, UnixAddress)
     allow = tuple(network for text in table.texts("allow") if (network := network_of(table, "allow", text)))
@@ -38,9 +44,8 @@ def read_listener(table: Table, home: Path) -> Listener:
     if not allow and "allow" not in table.values and not is_unix:
         table.note("allow", "is missing, so every client would be refused", 'for example allow = ["10.1.2.0/24"]')
     for network in allow:
-        if protocol == "smtp" and is_wide(network):
-            fix = "list only the networks your mail servers send from"
-            table.note("allow", f"{network} would make this listener an open relay", fix)
+        if protocol in _HARMS and is_wide(network):
+            table.note("allow", f"{network} would {_HARMS[protocol]}", "list only the networks of your servers")
     hostname = table.text("hostname", "localhost")
     if not hostname or not hostname.isascii() or not hostname.isprintable() or " " in hostname:
         table.note("hostname", f"not a host name: {hostname!r}")
