@@ -28,6 +28,7 @@ ERROR_KINDS: Final = {
         *("disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line", "pipelining", "bdat", "bad_commands"),
         *("next_hop_closed", "next_hop_closing", "next_hop_timeout", "next_hop_refused", "next_hop_malformed_reply"),
         *("next_hop_long_reply", "next_hop_unsolicited", "next_hop_unreachable", "next_hop_shutdown"),
+        *("next_hop_no_starttls", "next_hop_injection", "next_hop_tls", "next_hop_certificate", "next_hop_auth"),
     ),
     "smpp": (
         *DOOR_KINDS,

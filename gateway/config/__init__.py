@@ -15,7 +15,7 @@ from gateway.config.file import (
 )
 from gateway.config.listener import CARRIES, Listener
 from gateway.config.upstream import Upstream
-from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide
+from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide, read_secret
 
 __all__ = [
     "CARRIES",
@@ -38,4 +38,5 @@ __all__ = [
     "Upstream",
     "is_wide",
     "load",
+    "read_secret",
 ]

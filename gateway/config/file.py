@@ -148,7 +148,8 @@ class _Reader:
         if not listeners:
             top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
         upstream_tables = top.table("upstream")
-        upstreams = {name: read_upstream(upstream_tables.table(name), name) for name in upstream_tables.values}
+        names = upstream_tables.values
+        upstreams = {name: read_upstream(upstream_tables.table(name), name, self._home) for name in names}
         brands = self._brands(top.tables("brand"))
         accounts = self._accounts(top.tables("account"), upstreams)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))

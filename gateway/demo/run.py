@@ -79,10 +79,10 @@ class _Demo:
         self._house = house
         self._show = show
         hops = house.config.upstreams
-        self._sink = Sink(hops["relay"].hosts[0].port)
+        self._sink = Sink(hops["relay"].tcp_hosts[0].port)
         account = next(iter(house.config.accounts.values()))
         login = (account.upstream_system_id.decode(), account.upstream_password.decode())
-        self._smsc = Smsc({login[0]: login[1]}, hops["smsc"].hosts[0].port)
+        self._smsc = Smsc({login[0]: login[1]}, hops["smsc"].tcp_hosts[0].port)
         doors = {
             listener.protocol: listener.bind
             for listener in house.config.listeners
