@@ -17,14 +17,17 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, Protocol, TypeVar
 
+from gateway import tls
 from gateway.config import Listener, UnixAddress
+from gateway.front import Front
 from gateway.log import logger
 from gateway.metrics import Metrics
 
 Peer = IPv4Address | IPv6Address | None
 """Who a connection counts for: a network address, or None for whoever may open the Unix socket."""
 
-_UNKNOWN: Final = IPv4Address(0)  # gone before we could ask; in nobody's network
+UNKNOWN: Final = IPv4Address(0)
+"""A client whose address cannot be told: gone before we could ask. In nobody's network."""
 
 
 class Refusal(Enum):
@@ -67,7 +70,11 @@ class Door(ABC, Generic[C]):
         self.draining = False
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time
+        self.fronts: set[Front] = set()  # clients that are not known yet, or not safe
+        self.implicit_tls = listener.tls == "implicit"
+        self.certificates = tls.Certificates(*listener.certificate) if listener.certificate else None
         self._allow = listener.allow
+        self._proxy_from = listener.proxy_from
         self._is_unix = isinstance(listener.bind, UnixAddress)
         self._sessions_max = sessions_max
         self._sessions_per_client = listener.sessions_per_client
@@ -80,7 +87,9 @@ class Door(ABC, Generic[C]):
 
     def protocol(self) -> asyncio.Protocol:
         """One connection; the factory for `loop.create_server`."""
-        return self.connection()
+        if self.certificates is None and not self._proxy_from:
+            return self.connection()
+        return Front(self, self.connection())
 
     @abstractmethod
     def connection(self) -> asyncio.Protocol:
@@ -93,6 +102,8 @@ class Door(ABC, Generic[C]):
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, finish what is under way, for at most `timeout_s`; then close what is left."""
         self.draining = True
+        for front in list(self.fronts):
+            front.abort()
         for connection in list(self.sessions):
             connection.drain()
         self.note_empty()
@@ -107,7 +118,7 @@ class Door(ABC, Generic[C]):
 
     def opened(self, connection: C, transport: asyncio.BaseTransport) -> Peer:
         """A client is here; whom it counts for, until `admit` is told better."""
-        peer = self._peer(transport)
+        peer = self.peer(transport)
         self.sessions[connection] = peer
         self._per_client[peer] += 1
         self.metrics.sessions[self.name] += 1
@@ -129,6 +140,25 @@ class Door(ABC, Generic[C]):
         self.metrics.sessions[self.name] -= 1
         self.note_empty()
 
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """The other end of a socket. Only a listener on a Unix socket has peers without an address."""
+        if self._is_unix:
+            return None
+        name = transport.get_extra_info("peername")
+        if not name:
+            return UNKNOWN
+        address = ip_address(name[0].partition("%")[0])
+        return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+    def is_proxy(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the other end is a load balancer, which says first whom it speaks for."""
+        peer = self.peer(transport)
+        return peer is not None and any(peer in network for network in self._proxy_from)
+
+    def crowded(self) -> bool:
+        """Whether there is no room for one more."""
+        return len(self.sessions) + len(self.fronts) >= self._sessions_max
+
     def admits(self, peer: Peer) -> bool:
         """Nobody who is not named (an empty list names nobody); a Unix socket names them by its file's mode."""
         return peer is None or any(peer in network for network in self._allow)
@@ -146,15 +176,19 @@ class Door(ABC, Generic[C]):
 
     def is_empty(self) -> bool:
         """Whether nothing is under way any more."""
-        return not self.sessions
+        return not self.sessions and not self.fronts
 
     def abort(self) -> None:
         """Close everything now."""
+        for front in list(self.fronts):
+            front.abort()
         for connection in list(self.sessions):
             connection.abort()
 
     def sweep(self, now: float) -> None:
         """Look at all deadlines."""
+        for front in list(self.fronts):
+            front.sweep(now)
         for connection in list(self.sessions):
             connection.sweep(now)
 
@@ -166,7 +200,7 @@ class Door(ABC, Generic[C]):
     def _refusal(self, peer: Peer) -> Refusal | None:
         if self.draining:
             return Refusal.DRAINING
-        if len(self.sessions) > self._sessions_max:
+        if len(self.sessions) + len(self.fronts) > self._sessions_max:
             return Refusal.TOO_MANY_SESSIONS
         if not self.admits(peer):
             return Refusal.NOT_ALLOWED
@@ -179,17 +213,10 @@ class Door(ABC, Generic[C]):
         if not self._per_client[peer]:
             del self._per_client[peer]
 
-    def _peer(self, transport: asyncio.BaseTransport) -> Peer:
-        """The other end of a socket. Only a listener on a Unix socket has peers without an address."""
-        if self._is_unix:
-            return None
-        name = transport.get_extra_info("peername")
-        if not name:
-            return _UNKNOWN
-        address = ip_address(name[0].partition("%")[0])
-        return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
-
     def _sweep(self) -> None:
         """Deadlines once in a while, instead of a timer for each command."""
         self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
-        self.sweep(self.now())
+        now = self.now()
+        if self.certificates is not None and not self.certificates.refresh(now):
+            self.count("bad_certificate")
+        self.sweep(now)

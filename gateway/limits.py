@@ -22,6 +22,17 @@ INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8
 JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB
 JOURNAL_RETRY_S: Final = 1.0  # after a failed write, so that a full disk is not hammered
 
+# Doors, whatever they speak.
+PROXY_HEADER_S: Final = 5.0  # a load balancer writes it with the connection
+PROXY_HEADER_OCTETS_MAX: Final = 2 * KIB  # of version 2, its extensions included; HAProxy's own have some hundred
+TLS_HANDSHAKE_S: Final = 30.0  # three round trips, and a busy client
+TLS_RELOAD_S: Final = 5.0  # between two looks at the certificate's files
+AUTH_THREADS: Final = 2  # that hash passwords: some 50 ms of a core and 16 MiB each
+AUTH_WAITING_MAX: Final = 20  # passwords that wait for a thread: half a second; more are told to come back
+AUTH_DELAY_S: Final = 1.0  # before the answer to a wrong password; doubling in a session
+AUTH_FAILURES_MAX: Final = 3  # in one session, then it ends
+SCRYPT_MEMORY_OCTETS_MAX: Final = 128 * MIB  # that a stored hash may ask for
+
 # SMTP, towards clients (RFC 5321 §4.5.3).
 SMTP_SESSIONS_MAX: Final = 2000  # of one worker; idle ones cost some 20 kB each
 SMTP_COMMAND_S: Final = 300.0  # §4.5.3.2.7: at least five minutes
@@ -53,7 +64,9 @@ SMTP_MESSAGES_PER_CONNECTION_MAX: Final = 100_000  # the largest `messages_per_c
 SMTP_RECONNECT_S: Final = 1.0  # between two attempts while every host fails; a message in between is deferred at once
 SMTP_BACKOFF_S_MIN: Final = 1.0  # a host that failed stays out for so long, doubling, with jitter
 SMTP_BACKOFF_S_MAX: Final = 60.0
-SMTP_NARROWED_S: Final = 3600.0  # so long a client may hold on to what an EHLO promised before a host turned out to differ
+SMTP_NARROWED_S: Final = (
+    3600.0  # so long a client may hold on to what an EHLO promised before a host turned out to differ
+)
 SMTP_LOG_AGAIN_S: Final = 60.0  # a host that keeps failing for the same reason is in the log once a minute
 SMTP_REPLY_LINE_OCTETS_MAX: Final = 2048  # §4.5.3.1.5 says 512
 SMTP_REPLY_LINES_MAX: Final = 100
@@ -72,6 +85,11 @@ POLICY_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
 SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB
 SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
+
+# DKIM.
+DKIM_KEYS_MAX: Final = 4  # of a brand: RSA and Ed25519, each with a successor; every one signs every message
+DKIM_KEY_OCTETS_MAX: Final = 16 * KIB  # read of a key file; RSA-4096 has 3 kB
+DKIM_LOOK_S: Final = 5.0  # between two looks whether a key file has changed
 
 # SMPP. One bind of a client has one of its own at the SMSC.
 SMPP_PDU_OCTETS_MAX: Final = 64 * KIB  # a message_payload of 64 KiB less its own header; no honest PDU is longer

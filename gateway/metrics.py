@@ -21,11 +21,15 @@ from filters.model import Reason
 
 PROTOCOLS: Final = ("smtp", "smpp", "policy")
 # What every door counts; see gateway/door.py.
-DOOR_KINDS: Final = ("not_allowed", "too_many_sessions", "too_many_of_client", "internal")
+DOOR_KINDS: Final = (
+    *("not_allowed", "too_many_sessions", "too_many_of_client", "internal"),
+    *("bad_proxy_header", "tls_failed", "bad_certificate"),
+)
 ERROR_KINDS: Final = {
     "smtp": (
         *DOOR_KINDS,
         *("disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line", "pipelining", "bdat", "bad_commands"),
+        *("bad_password", "bad_logins", "auth_busy", "starttls_injection"),
         *("next_hop_closed", "next_hop_closing", "next_hop_timeout", "next_hop_refused", "next_hop_malformed_reply"),
         *("next_hop_long_reply", "next_hop_unsolicited", "next_hop_unreachable", "next_hop_shutdown"),
         *("next_hop_no_starttls", "next_hop_injection", "next_hop_tls", "next_hop_certificate", "next_hop_auth"),
