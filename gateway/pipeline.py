@@ -214,4 +214,4 @@ def _head(stream: Stream | None, channel: Channel, protocol: str) -> bytes:
 
 _OUTCOME: Final = {reason: outcome_of(reason).encode() for reason in Reason}
 _REASON: Final = {reason: reason.encode() for reason in Reason}
-_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT})  # a door's own refusals: it looks at the mode itself
+_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT, Reason.SIGNED})  # a door's own: it looks at the mode itself

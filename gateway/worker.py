@@ -31,6 +31,7 @@ from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
 from gateway.smpp.listener import SmppDoor
 from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
@@ -92,6 +93,7 @@ class Worker:
             LinkMinter(keys.link, keys.link_current),
             config.registry.public_url + LINK_PATH,
         )
+        self._keyring = Keyring(config.dkim)
         self._mail = {
             name: SmtpUpstream(upstream, self.metrics, hostname=_hostname(config))
             for name, upstream in config.upstreams.items()
@@ -148,13 +150,14 @@ class Worker:
         if listener.protocol == "policy":
             return PolicyDoor(listener, self._pipeline, streams, self.metrics)
         if listener.protocol == "smtp":
-            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail)
+            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail, self._keyring)
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
         self._ticker = self._loop.call_later(limits.TICK_S, self._tick)
         self.index.poll()
+        self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)
         metrics.index_age_s = status.age_s

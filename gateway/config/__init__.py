@@ -1,5 +1,6 @@
 """The configuration of a gateway: `load` gives one frozen object, or every problem of the file at once."""
 
+from gateway.config.dkim import DkimKey, read_signer
 from gateway.config.file import (
     EMBEDDED,
     INDEX_SCHEMES,
@@ -28,6 +29,7 @@ __all__ = [
     "Bind",
     "Config",
     "ConfigError",
+    "DkimKey",
     "Index",
     "Listener",
     "Match",
@@ -38,5 +40,6 @@ __all__ = [
     "Upstream",
     "is_wide",
     "load",
+    "read_signer",
     "read_secret",
 ]

@@ -7,13 +7,14 @@ relative to the file; secrets stand in files of their own. Unknown keys are erro
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from filters.model import Brand, Kind, RecipientType, Stream
+from filters.model import Brand, Existing, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
+from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
 from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret, word
@@ -97,6 +98,7 @@ class Config:
     accounts: dict[bytes, Account]
     brands: dict[int, Brand]
     rules: tuple[Rule, ...]
+    dkim: dict[int, tuple[DkimKey, ...]] = field(default_factory=dict)  # by brand code
 
 
 def load(path: Path) -> Config:
@@ -133,6 +135,7 @@ class _Reader:
         self._home = path.resolve().parent
         self._top = top
         self._asked_by_postfix = False  # a policy listener: streams may lead nowhere, accounts may be Postfix's own
+        self._dkim: dict[int, tuple[DkimKey, ...]] = {}
 
     def config(self) -> Config:
         top = self._top
@@ -156,7 +159,18 @@ class _Reader:
         self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
         top.finish()
         return Config(
-            self._path, data_dir, workers, index, registry, admin, listeners, upstreams, accounts, brands, rules
+            self._path,
+            data_dir,
+            workers,
+            index,
+            registry,
+            admin,
+            listeners,
+            upstreams,
+            accounts,
+            brands,
+            rules,
+            self._dkim,
         )
 
     # tables
@@ -208,6 +222,7 @@ class _Reader:
             if brand.name and brand.title and brand.mersis:  # what is missing was said already
                 table.attempt("sms_notice", lambda brand=brand: sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE))  # type: ignore[misc]
                 table.attempt("title", lambda brand=brand: check_brand(brand))  # type: ignore[misc]
+            self._dkim[code] = read_dkim(table, self._home)
             table.finish()
             brands[code] = brand
         return brands
@@ -258,6 +273,9 @@ class _Reader:
             table.note("brand", "is missing: a commercial stream speaks for a brand", meant("", map(str, brands)))
         recipient_type = table.choice("recipient_type", RecipientType, RecipientType.BIREYSEL)
         mode = table.choice("mode", ("enforce", "observe"), "enforce")
+        existing = table.choice("dkim_existing", Existing, Existing.STRIP)
+        if existing != Existing.STRIP and kind is Kind.INFORMATIONAL and not may_declare:
+            table.note("dkim_existing", "informational mail passes as it came, signatures included", "leave it out")
         upstream = table.text("upstream", required=not self._asked_by_postfix)
         if upstream and upstream not in upstreams:
             table.note("upstream", f"there is no [upstream.{upstream}]", meant(upstream, upstreams))
@@ -271,6 +289,7 @@ class _Reader:
             upstream,
             may_declare,
             mode == "observe",
+            Existing(existing or Existing.STRIP),
         )
         return Rule(match, stream)
 
@@ -279,6 +298,8 @@ class _Reader:
         if upstream is not None and upstream.protocol == "smpp":
             if match.mail_from_domain is not None:
                 table.note("match", "mail_from_domain never matches an SMS", "match account or source_addr instead")
+            if "dkim_existing" in table.values:
+                table.note("dkim_existing", "an SMS has no DKIM signature", "leave it out")
             account = accounts.get(match.account or b"")
             if account is not None and account.upstream != upstream.name:
                 fix = f'write upstream = "{account.upstream}", or change the account'

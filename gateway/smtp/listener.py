@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 from filters import mail
+from filters.dkim import Signer
 from filters.model import Brand, Channel, Kind, Reason, RecipientType, Stream
 from filters.notice import mail_html, mail_text
 from gateway import limits
@@ -29,6 +30,7 @@ from gateway.smtp.delivered import Delivered
 from gateway.smtp.delivery import Recipient, Transaction
 from gateway.smtp.grammar import Parameters
 from gateway.smtp.session import Data, Event, Fault, Mail, Message, Offer, Rcpt, Session, State
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
@@ -54,6 +56,7 @@ class SmtpDoor(Door["_Connection"]):
         streams: StreamTable,
         metrics: Metrics,
         upstreams: Mapping[str, SmtpUpstream],
+        keyring: Keyring | None = None,
     ) -> None:
         super().__init__(
             PROTOCOL, listener, metrics, sessions_max=limits.SMTP_SESSIONS_MAX, sweep_s=limits.SMTP_SWEEP_S
@@ -63,6 +66,7 @@ class SmtpDoor(Door["_Connection"]):
         self.upstreams = upstreams
         self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
         self.trace_header = listener.trace_header
+        self._keyring = keyring or Keyring({})
         self.transit = 0  # octets of content received and not yet answered
         self._size_max = listener.size_max
         self._date = (0, b"")
@@ -111,9 +115,17 @@ class SmtpDoor(Door["_Connection"]):
             self._notices[brand] = known
         return known
 
+    def signers(self, brand: Brand) -> tuple[Signer, ...]:
+        """The keys that sign what is sent for `brand`."""
+        return self._keyring.signers(brand)
+
+    def unix_s(self) -> int:
+        """The wall clock, in whole seconds."""
+        return int(time.time())
+
     def date(self) -> bytes:
         """The wall clock as RFC 5322 writes it, written once a second."""
-        second = int(time.time())
+        second = self.unix_s()
         if second != self._date[0]:
             self._date = (second, trace.date_time(second))
         return self._date[1]

@@ -18,6 +18,7 @@ BLOCKS: dict[Reason, tuple[int, str, str]] = {
     Reason.BAD_ADDRESS: (550, "5.7.1", "no consent can exist for an address of this form"),
     Reason.NO_STREAM: (550, "5.7.1", "sender is not configured here"),
     Reason.UNFIT: (550, "5.6.0", "the mandatory notice cannot be put into this message"),
+    Reason.SIGNED: (550, "5.7.1", "the mandatory notice would break the DKIM signature of this message"),
 }
 DEFERS: dict[Reason, tuple[int, str, str]] = {
     Reason.INDEX_DOWN: (451, "4.4.3", "consent cannot be looked up now, try again later"),
