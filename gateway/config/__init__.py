@@ -1,11 +1,11 @@
 """The configuration of a gateway: `load` gives one frozen object, or every problem of the file at once."""
 
+from gateway.config.account import Account
 from gateway.config.dkim import DkimKey, read_signer
 from gateway.config.file import (
     EMBEDDED,
     INDEX_SCHEMES,
     LINK_PATH,
-    Account,
     Config,
     ConfigError,
     Index,

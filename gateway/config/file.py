@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from filters.model import Brand, Existing, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
+from gateway.config.account import Account, read_accounts
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
-from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret, word
+from gateway.config.values import Address, Bind, Network, UnixAddress, address, network
 from gateway.toml import Lines, Problem, Table, meant
 
 INDEX_SCHEMES: Final = ("redis", "rediss", "unix")
@@ -33,19 +34,6 @@ class ConfigError(Exception):
         super().__init__(f"{path}: {len(problems)} problem(s)")
         self.path = path
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An ESME: how it logs in here, and how its mirrored bind logs in at the SMSC."""
-
-    system_id: bytes
-    password: bytes
-    upstream_system_id: bytes
-    upstream_password: bytes
-    upstream: str
-    binds_max: int = 16
-    window: int = 200  # submits a bind may have unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +122,7 @@ class _Reader:
         self._path = path
         self._home = path.resolve().parent
         self._top = top
+        self._mail_logs_in = False  # an smtp listener with AUTH, or a host that speaks for its users
         self._asked_by_postfix = False  # a policy listener: streams may lead nowhere, accounts may be Postfix's own
         self._dkim: dict[int, tuple[DkimKey, ...]] = {}
 
@@ -154,7 +143,8 @@ class _Reader:
         names = upstream_tables.values
         upstreams = {name: read_upstream(upstream_tables.table(name), name, self._home) for name in names}
         brands = self._brands(top.tables("brand"))
-        accounts = self._accounts(top.tables("account"), upstreams)
+        self._mail_logs_in = any(one.auth != "none" or one.xclient_from for one in listeners)
+        accounts = read_accounts(top.tables("account"), upstreams, listeners, self._home)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
         self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
         top.finish()
@@ -227,37 +217,6 @@ class _Reader:
             brands[code] = brand
         return brands
 
-    def _accounts(self, tables: list[Table], upstreams: dict[str, Upstream]) -> dict[bytes, Account]:
-        accounts: dict[bytes, Account] = {}
-        smscs = [upstream.name for upstream in upstreams.values() if upstream.protocol == "smpp"]
-        for table in tables:
-            system_id = word(table, "system_id")
-            upstream = table.text("upstream", smscs[0] if smscs else "")
-            if upstream not in smscs:
-                table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
-            if system_id in accounts:
-                table.note("system_id", f"account {system_id.decode()!r} is defined twice")
-            account = Account(
-                system_id,
-                secret(table, "password_file", self._home),
-                word(table, "upstream_system_id"),
-                secret(table, "upstream_password_file", self._home),
-                upstream,
-                table.number("binds_max", 16, 1, 1000),
-                table.number("window", 200, 1, 10_000),
-            )
-            shared = [
-                other.system_id.decode()
-                for other in accounts.values()
-                if (other.upstream, other.upstream_system_id) == (upstream, account.upstream_system_id)
-            ]
-            if shared:
-                fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
-                table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
-            table.finish()
-            accounts[system_id] = account
-        return accounts
-
     def _rule(
         self, table: Table, upstreams: dict[str, Upstream], brands: dict[int, Brand], accounts: dict[bytes, Account]
     ) -> Rule:
@@ -301,12 +260,15 @@ class _Reader:
             if "dkim_existing" in table.values:
                 table.note("dkim_existing", "an SMS has no DKIM signature", "leave it out")
             account = accounts.get(match.account or b"")
-            if account is not None and account.upstream != upstream.name:
+            if account is not None and not account.is_esme:
+                table.note("match", f"account {account.system_id.decode()!r} is no ESME", "give it upstream_system_id")
+            elif account is not None and account.upstream != upstream.name:
                 fix = f'write upstream = "{account.upstream}", or change the account'
                 table.note("upstream", f"account {account.system_id.decode()!r} is bound to another SMSC", fix)
             return
-        if match.account is not None and not self._asked_by_postfix:
-            table.note("match", "account never matches a mail", "match mail_from_domain or client instead")
+        if match.account is not None and not self._asked_by_postfix and not self._mail_logs_in:
+            fix = 'match mail_from_domain or client instead, or give an smtp listener auth = "required"'
+            table.note("match", "account never matches a mail without AUTH", fix)
         if match.source_addr is not None:
             table.note("match", "source_addr never matches a mail", "match mail_from_domain or client instead")
 
@@ -345,8 +307,10 @@ class _Reader:
             if carries and carries not in protocols and not (listener.protocol == "policy" and leads_nowhere):
                 fix = f"add a [[stream]] whose upstream has protocol {carries}"
                 table.note("protocol", "no stream leads on from here, so everything would be refused", fix)
-            if listener.protocol == "smpp" and not accounts:
+            if listener.protocol == "smpp" and not any(account.is_esme for account in accounts.values()):
                 table.note("protocol", "no [[account]] could log in here", "add an [[account]]")
+            if listener.auth != "none" and not accounts:
+                table.note("auth", "no [[account]] could log in here", "add an [[account]]")
             if listener.bind in seen and (isinstance(listener.bind, UnixAddress) or listener.bind.port):
                 table.note("bind", f"{listener.bind} is another listener's too")
             seen[listener.bind] = 1

@@ -305,7 +305,7 @@ class _Connection(asyncio.Protocol):
         door = self._door
         account = door.config.accounts.get(bind.system_id)
         known = hmac.compare_digest(bind.password, account.password if account else b"\0")
-        if account is None or not known:
+        if account is None or not account.is_esme or not known:
             # One answer to an unknown name and to a wrong password: neither is to be found out.
             door.count("bad_password")
             self._session.bound(command, ESME_RINVPASWD, sequence)

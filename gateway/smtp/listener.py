@@ -21,15 +21,31 @@ from filters.model import Brand, Channel, Kind, Reason, RecipientType, Stream
 from filters.notice import mail_html, mail_text
 from gateway import limits
 from gateway.config import Config, Listener
-from gateway.door import Door, Peer, Refusal
+from gateway.door import UNKNOWN, Door, Peer, Refusal
+from gateway.front import Front
 from gateway.metrics import Metrics
+from gateway.passwords import Answer, Checker
 from gateway.pipeline import Pipeline, Question
-from gateway.smtp import replies, trace
+from gateway.smtp import replies, trace, xclient
 from gateway.smtp.client import Extensions
 from gateway.smtp.delivered import Delivered
 from gateway.smtp.delivery import Recipient, Transaction
+from gateway.smtp.events import (
+    Data,
+    Event,
+    Fault,
+    Impersonate,
+    Mail,
+    Message,
+    Offer,
+    Rcpt,
+    StartTls,
+    State,
+    Terms,
+)
 from gateway.smtp.grammar import Parameters
-from gateway.smtp.session import Data, Event, Fault, Mail, Message, Offer, Rcpt, Session, State
+from gateway.smtp.sasl import Credentials
+from gateway.smtp.session import Session
 from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
@@ -69,6 +85,16 @@ class SmtpDoor(Door["_Connection"]):
         self._keyring = keyring or Keyring({})
         self.transit = 0  # octets of content received and not yet answered
         self._size_max = listener.size_max
+        # A trusted host may speak for others; all the rest holds for every client of the listener.
+        self._terms = Terms(
+            starttls=listener.tls == "starttls",
+            auth=listener.auth != "none",
+            auth_required=listener.auth == "required",
+            recipients_max=listener.recipients_max,
+        )
+        self._xclient_from = listener.xclient_from
+        self.accounts = config.accounts if self._terms.auth else {}
+        self.passwords = Checker() if self._terms.auth else None
         self._date = (0, b"")
         self._notices: dict[Brand, mail.Notice] = {}
         self._null_streams = {
@@ -86,6 +112,8 @@ class SmtpDoor(Door["_Connection"]):
     async def drain(self, timeout_s: float) -> None:
         """421 at the next command boundary; what is under way is finished, for at most `timeout_s`."""
         await super().drain(timeout_s)
+        if self.passwords is not None:
+            self.passwords.close()
         self.delivered.close()
 
     # for connections and transactions
@@ -101,10 +129,16 @@ class SmtpDoor(Door["_Connection"]):
         keywords += [b"DSN"] if all(hop.dsn for hop in hops) else []
         return Offer([*keywords, b"ENHANCEDSTATUSCODES"], size_max)
 
-    def stream(self, sender: bytes, peer: Peer) -> Stream | None:
+    def terms(self, peer: Peer) -> Terms:
+        """What holds for a client whose socket ends at `peer`."""
+        trusted = peer is not None and any(peer in network for network in self._xclient_from)
+        return self._terms._replace(trusted=True) if trusted else self._terms
+
+    def stream(self, sender: bytes, peer: Peer, account: bytes = b"") -> Stream | None:
         """The stream of a transaction; a null sender's is informational: notices about mail are not commercial."""
         if sender:
-            return self.streams.match(mail_from_domain=sender.rpartition(b"@")[2].lower(), client=peer)
+            domain = sender.rpartition(b"@")[2].lower()
+            return self.streams.match(mail_from_domain=domain, account=account or None, client=peer)
         return self._null_streams[next(iter(self.upstreams))]
 
     def notice(self, brand: Brand) -> mail.Notice:
@@ -155,23 +189,22 @@ class _Connection(asyncio.Protocol):
         self._transaction: Transaction | None = None
         self._peer_text = b""  # as Received writes it; empty: a Unix socket
         self._held = 0  # octets of content accounted for
+        self._failures = 0  # to log in
         self._pumping = False
         self._half_closed = False
         self._deaf = False
-        self._paused = False
+        self.paused = False  # nothing more is read
 
     # what the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         door = self._door
-        self._peer = door.opened(self, transport)
-        self._peer_text = str(self._peer).encode("ascii") if self._peer else b""
-        refusal = door.admit(self, self._peer)
-        if refusal is None:
+        peer = door.opened(self, transport)
+        self.session.terms = door.terms(peer)
+        self.session.secured = transport.get_extra_info("ssl_object") is not None
+        if self._admitted(peer):
             self.session.greet(door.now())
-        else:
-            self.session.close(_REFUSALS[refusal])
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -201,6 +234,11 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._deaf = False
         self._throttle()
+
+    def secured(self) -> None:
+        """The handshake of STARTTLS is done (front.Front)."""
+        self.session.secure(self._door.now())
+        self.step(self._pump)
 
     @property
     def gone(self) -> bool:
@@ -263,9 +301,15 @@ class _Connection(asyncio.Protocol):
         return heard
 
     def received_by(self, decision_id: bytes) -> bytes:
-        kind = b"UTF8SMTP" if self.session.utf8 else b"ESMTP" if self.session.esmtp else b"SMTP"
-        door = self._door
-        return trace.received(self.session.helo, self._peer_text, door.hostname, kind, decision_id, door.date())
+        session, door = self.session, self._door
+        kind = b"UTF8SMTP" if session.utf8 else b"ESMTP" if session.esmtp else b"SMTP"
+        if session.esmtp:  # RFC 3848
+            kind += (b"S" if session.secured else b"") + (b"A" if session.account else b"")
+        helo, client = session.helo, self._peer_text
+        if session.forwarded:
+            helo = session.forwarded.get(b"HELO") or helo
+            client = _text(xclient.address(session.forwarded.get(b"ADDR") or b"")) or client
+        return trace.received(helo, client, door.hostname, kind, decision_id, door.date())
 
     # what the session hears
 
@@ -293,11 +337,19 @@ class _Connection(asyncio.Protocol):
             case Message(content, dotted):
                 assert self._transaction is not None
                 self._transaction.deliver(content, dotted=dotted)
+            case Credentials():
+                self._log_in(event)
+            case StartTls():
+                assert self._transport is not None
+                self._transport.write(self.session.output())
+                cast(Front, self._transport).start_tls()
+            case Impersonate(attributes):
+                self._become(attributes)
             case Fault(kind):
                 self._door.count(kind)
 
     def _begin(self, sender: bytes, parameters: Parameters) -> None:
-        stream = self._door.stream(sender, self._peer)
+        stream = self._door.stream(sender, self._peer, self.session.account)
         if stream is None:
             self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
             return
@@ -318,6 +370,48 @@ class _Connection(asyncio.Protocol):
         if recipient.promises == 1:
             self._door.pipeline.ask(recipient)
 
+    # who the client is
+
+    def _admitted(self, peer: Peer) -> bool:
+        """Whether `peer` is served; else the session is closed."""
+        self._peer, self._peer_text = peer, _text(peer)
+        refusal = self._door.admit(self, peer)
+        if refusal is not None:
+            self.session.close(_REFUSALS[refusal])
+        return refusal is None
+
+    def _become(self, attributes: xclient.Attributes) -> None:
+        """XCLIENT: from now on this client is another one."""
+        peer = self._peer
+        if b"ADDR" in attributes:
+            peer = xclient.address(attributes[b"ADDR"] or b"") or UNKNOWN
+        if self._admitted(peer):
+            self.session.answer(self.session.greeting)
+
+    def _log_in(self, claimed: Credentials) -> None:
+        assert self._door.passwords is not None
+        account = self._door.accounts.get(claimed.system_id)
+        stored = account.stored if account is not None else None
+        self._door.passwords.check(stored, claimed.password, lambda answer: self.step(self._checked, answer))
+
+    def _checked(self, answer: Answer) -> None:
+        """The password was looked at. A wrong one is answered late, each time later: guessing takes its time."""
+        if answer is Answer.WRONG:
+            self._door.count("bad_password")
+            delay_s = limits.AUTH_DELAY_S * 2**self._failures
+            self._failures += 1
+            self._door.loop.call_later(delay_s, self.step, self._heard, replies.LOGIN_REFUSED)
+        elif answer is Answer.BUSY:
+            self._door.count("auth_busy")
+            self._heard(replies.LOGIN_BUSY)
+        else:
+            self._heard(replies.LOGGED_IN)
+
+    def _heard(self, reply: bytes) -> None:
+        """Answer, if somebody is still there."""
+        if self._transport is not None:
+            self.answer(reply)
+
     # the socket
 
     def _flush(self) -> None:
@@ -330,7 +424,7 @@ class _Connection(asyncio.Protocol):
             self._hold(-self._held)  # the content was refused
         if self.session.state is State.CLOSED or (self._half_closed and not self.session.owes):
             transport.close()
-        elif self._paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
+        elif self.paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
             self._throttle()
 
     def _throttle(self) -> None:
@@ -338,9 +432,9 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         ahead = self.session.owes and self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX
-        if (self._deaf or ahead) != self._paused:
-            self._paused = not self._paused
-            if self._paused:
+        if (self._deaf or ahead) != self.paused:
+            self.paused = not self.paused
+            if self.paused:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
@@ -351,3 +445,8 @@ class _Connection(asyncio.Protocol):
         self._door.transit += octets
         if octets > 0 and self._door.transit > limits.SMTP_TRANSIT_OCTETS_MAX:
             self.session.overflow(replies.NO_ROOM)
+
+
+def _text(peer: Peer) -> bytes:
+    """As Received writes it; empty for a Unix socket."""
+    return b"" if peer is None else str(peer).encode("ascii")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from filters.model import Brand, Kind, Outcome, Reason, RecipientType, Stream
-from gateway.config import Address, Config, Listener, Upstream
+from gateway.config import Account, Address, Config, Listener, UnixAddress, Upstream
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp.listener import SmtpDoor
@@ -35,11 +36,20 @@ DEFERRED = (Outcome.DEFER, Reason.INDEX_DOWN)
 
 
 class Streams:
-    """Stands in for the stream table: by sender domain alone."""
+    """Stands in for the stream table: by sender domain alone; it remembers who asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes | None]] = []
 
     def match(
-        self, *, mail_from_domain: bytes | None = None, client: IPv4Address | IPv6Address | None = None, **_: object
+        self,
+        *,
+        mail_from_domain: bytes | None = None,
+        account: bytes | None = None,
+        client: IPv4Address | IPv6Address | None = None,
+        **_: object,
     ) -> Stream | None:
+        self.asked.append((str(client), account))
         return STREAMS.get(mail_from_domain or b"")
 
 
@@ -106,10 +116,17 @@ class House:
     judge: Judge
     metrics: Metrics
     port: int
+    streams: Streams
 
     @asynccontextmanager
-    async def client(self, *, ehlo: bool = True) -> AsyncIterator[Client]:
+    async def client(
+        self, *, ehlo: bool = True, tls: ssl.SSLContext | None = None, first: bytes = b""
+    ) -> AsyncIterator[Client]:
+        """`tls`: handshake at once. `first`: octets ahead of everything, as a load balancer writes them."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(first)
+        if tls is not None:
+            await writer.start_tls(tls, server_hostname="gate.example.test")
         client = Client(reader, writer)
         try:
             if ehlo:
@@ -142,6 +159,12 @@ class Client:
         self.writer.write(line + b"\r\n")
         return await self.hear()
 
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """STARTTLS, and EHLO again."""
+        assert (await self.say(b"STARTTLS"))[0] == 220
+        await self.writer.start_tls(context, server_hostname="gate.example.test")
+        assert (await self.say(b"EHLO client.example.test"))[0] == 250
+
     async def converse(self, *lines: bytes) -> list[int]:
         return [(await self.say(line))[0] for line in lines]
 
@@ -161,30 +184,41 @@ class Client:
 
 
 @asynccontextmanager
-async def house(directory: Path, *ports: int, allow: str = "127.0.0.0/8", **options: object) -> AsyncIterator[House]:
-    """A door before the next hop on `ports` of 127.0.0.1."""
-    judge, metrics = Judge(), Metrics()
+async def house(
+    directory: Path,
+    *ports: int,
+    allow: str = "127.0.0.0/8",
+    accounts: Iterable[Account] = (),
+    unix: Path | None = None,
+    **options: object,
+) -> AsyncIterator[House]:
+    """A door before the next hop on `ports` of 127.0.0.1; `options` are the listener's."""
+    judge, metrics, streams = Judge(), Metrics(), Streams()
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
     upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, 10), metrics)
     listener = Listener(
         protocol="smtp",
-        bind=Address("127.0.0.1", 0),
+        bind=UnixAddress(unix) if unix else Address("127.0.0.1", 0),
         allow=(ip_network(allow),),
         hostname="gate.example.test",
         **options,  # type: ignore[arg-type]
     )
     door = SmtpDoor(
         listener,
-        cast(Config, SimpleNamespace(data_dir=directory, streams=())),
+        cast(Config, SimpleNamespace(data_dir=directory, accounts={one.system_id: one for one in accounts})),
         cast(Pipeline, judge),
-        cast(StreamTable, Streams()),
+        cast(StreamTable, streams),
         metrics,
         {"relay": upstream},
     )
     await door.start()
-    server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    if unix:
+        server = await loop.create_unix_server(door.protocol, str(unix))
+    else:
+        server = await loop.create_server(door.protocol, "127.0.0.1", 0)
     try:
-        yield House(door, judge, metrics, server.sockets[0].getsockname()[1])
+        yield House(door, judge, metrics, 0 if unix else server.sockets[0].getsockname()[1], streams)
     finally:
         server.close()
         await door.drain(5)
