@@ -43,7 +43,7 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 SLOW = (
     *("bench/", "properties/", "registry/", "gateway/test_cli.py", "gateway/test_index.py"),
     *("gateway/smpp/test_listener.py", "gateway/smpp/test_upstream.py"),
-    *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream.py"),
+    *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream", "gateway/smtp/test_hostile_hop.py"),
 )
 
 

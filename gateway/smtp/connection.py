@@ -97,16 +97,20 @@ async def _addresses(host: Host) -> list[Any]:
         return [(address.host, address.port)]
     try:
         async with asyncio.timeout(limits.SMTP_CONNECT_S):
-            found = await asyncio.get_running_loop().getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
+            found: list[Any] = await _resolved(address.host, address.port)
     except TimeoutError:
         raise Failed("unreachable", "its name was not resolved in time") from None
     except OSError as error:
         raise Failed("unreachable", f"its name does not resolve: {error.strerror or error}") from None
-    places = list(dict.fromkeys(entry[4][:2] for entry in found))
-    random.shuffle(places)  # the resolver's order is the same for everybody
-    return places[: limits.SMTP_ADDRESSES_MAX]
+    random.shuffle(found)  # the resolver's order is the same for everybody
+    return found[: limits.SMTP_ADDRESSES_MAX]
+
+
+async def _resolved(host: str, port: int) -> list[tuple[str, int]]:
+    """All addresses of a name. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
 
 
 async def _open(connection: Connection, target: Any) -> None:
@@ -127,6 +131,7 @@ class Connection(asyncio.Protocol):
         self.conversation = Conversation(Extensions())
         self.copy: Copy | None = None
         self.deadline = 0.0
+        self.kept = False  # it was idle since it was opened
         self.opened = loop.time()
         self._began = 0.0
         self._owner = owner

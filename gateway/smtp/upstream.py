@@ -131,6 +131,7 @@ class SmtpUpstream:
         while self._waiting:
             if connection.begin(self._waiting.popleft(), now):
                 return
+        connection.kept = True
         connection.deadline = now + self._settings.idle_s
         self._idle.append(connection)
 
@@ -159,7 +160,8 @@ class SmtpUpstream:
         now = self._loop.time()
         if copy is not None:
             self._metrics.protocol_errors[("smtp", "next_hop_" + why)] += 1
-            stale = connection.conversation.messages > 1 and not connection.conversation.dot_sent
+            kept = connection.kept or connection.conversation.messages > 1
+            stale = kept and not connection.conversation.dot_sent
             if why != "shutdown" and not (stale and why in _ENDS_OF_KEPT):
                 self._hosts_failed(connection.host, connection.opened, why, "while a message was sent")
             if stale and not copy.retried and not self._closed:

@@ -7,11 +7,14 @@ import asyncio
 import pytest
 
 from gateway import limits
+from gateway.config import Address
+from gateway.smtp import connection
 from gateway.smtp import upstream as pool
+from gateway.smtp.client import Extensions
 from gateway.smtp.replies import Reply
 from tests.conftest import eventually_async, free_port
 from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
-from tests.gateway.smtp.pool import Letter, answers, pooled
+from tests.gateway.smtp.pool import Letter, answers, at_any, counted, pooled
 
 
 async def test_start_learns_what_the_next_hop_offers_and_keeps_the_connection() -> None:
@@ -193,3 +196,107 @@ async def test_closing_answers_everybody() -> None:
         late = Letter()
         upstream.send(late)
         assert late.replies == [pool.UNREACHABLE]
+
+
+@pytest.mark.parametrize("how", [HANG_UP, b"421 4.4.2 idle\r\n"])
+async def test_a_connection_that_only_waited_may_be_stale_too(how: bytes) -> None:
+    """One that was opened to learn what the next hop offers carries its first message much later."""
+    async with Hop(script={"MAIL": [how]}) as hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        assert (await answers(upstream, Letter()))[0].code == 250
+        assert upstream.up
+        assert hop.connections == 2
+
+
+async def test_connections_go_to_hosts_by_weight_and_to_one_that_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.05)
+    light, heavy = Hop(), Hop()
+    async with light, heavy, pooled(light.port, heavy.port, weights=(1, 9), messages_per_connection=1) as upstream:
+        await answers(upstream, *(Letter() for _ in range(200)))
+        assert len(light.received) + len(heavy.received) == 200
+        assert 0 < len(light.received) < len(heavy.received)
+        await heavy.stop()
+        replies = await answers(upstream, *(Letter() for _ in range(20)))
+        assert {reply.code for reply in replies} == {250}, "the other takes them"
+        await heavy.start()
+        before = len(heavy.received)
+
+        async def back() -> bool:
+            await answers(upstream, Letter())
+            return len(heavy.received) > before
+
+        await eventually_async(back, within=30, what="traffic at the host that is back")
+
+
+async def test_a_host_that_takes_connections_but_no_message_is_left_alone() -> None:
+    async with Hop(always={"MAIL": HANG_UP}) as bad, Hop() as good, pooled(bad.port, good.port) as upstream:
+        replies = [(await answers(upstream, Letter()))[0] for _ in range(30)]
+        assert sum(reply.code != 250 for reply in replies) <= 1
+
+
+async def test_after_a_long_outage_a_message_is_reason_enough_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a host is out of favour: there is no other, so the next message does not wait for that."""
+    monkeypatch.setattr(limits, "SMTP_RECONNECT_S", 0.1)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MIN", 1000.0)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 1000.0)
+    hop = Hop(port=free_port())
+    async with pooled(hop.port) as upstream:
+        assert await answers(upstream, Letter()) == [pool.UNREACHABLE]
+
+        async def sent() -> bool:
+            return (await answers(upstream, Letter()))[0].code == 250
+
+        async with hop:
+            await eventually_async(sent, within=30, what="a message at the host that is back")
+
+
+async def test_while_all_hosts_fail_there_is_one_attempt_at_a_time() -> None:
+    async with Hop(always={"CONNECT": b"421 4.3.2 busy\r\n"}) as hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        assert await answers(upstream, *(Letter() for _ in range(100))) == [pool.UNREACHABLE] * 100
+        assert hop.connections == 1, "they were deferred without another look"
+
+
+async def test_a_name_is_resolved_and_all_its_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Hop() as hop:
+        looked_up = []
+
+        async def resolved(host: str, port: int) -> list[tuple[str, int]]:
+            looked_up.append(host)
+            return [(f"127.0.0.{last}", port) for last in (2, 3, 1)]
+
+        monkeypatch.setattr(connection, "_resolved", resolved)
+        async with at_any(Address("relay.example.test", hop.port), messages_per_connection=1) as (upstream, metrics):
+            assert (await answers(upstream, Letter(), Letter()))[0].code == 250
+            assert looked_up.count("relay.example.test") >= 2, "for each new connection"
+            assert counted(metrics) == {}
+
+
+async def test_a_name_that_does_not_resolve_defers() -> None:
+    async with at_any(Address("gone.invalid", 25)) as (upstream, metrics):
+        assert await answers(upstream, Letter()) == [pool.UNREACHABLE]
+        assert counted(metrics) == {"unreachable": 1}
+
+
+async def test_what_hosts_offer_is_what_all_of_them_offer() -> None:
+    one, other = Hop(keywords=[b"SIZE 9000", b"8BITMIME", b"DSN"]), Hop(keywords=[b"SIZE 5000", b"8BITMIME"])
+    async with one, other, pooled(one.port, other.port) as upstream:
+        await upstream.start()
+        assert upstream.extensions == Extensions(eight_bit_mime=True, size=5000)
+
+
+async def test_i4_what_a_host_lacks_that_was_away_at_the_start_is_temporary() -> None:
+    """Its client was promised 8BITMIME by its EHLO and cannot know better before the next; after that, it is final."""
+    hop = Hop(keywords=[b"PIPELINING"], port=free_port())
+    letter = {"sender_parameters": {b"BODY": b"BODY=8BITMIME"}, "content": b"\r\n\xc3\xa7\r\n"}
+    async with pooled(hop.port) as upstream:
+        await upstream.start()
+        async with hop:
+            await eventually_async(lambda: upstream.up, within=30, what="next hop up")
+            (reply,) = await answers(upstream, Letter(**letter))
+            assert (reply.code, reply.text[:6]) == (451, b"4.6.3 ")
+    async with hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        (reply,) = await answers(upstream, Letter(**letter))
+        assert (reply.code, reply.text[:6]) == (554, b"5.6.3 ")
