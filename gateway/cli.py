@@ -10,6 +10,7 @@ import socket
 import sys
 from dataclasses import asdict
 from enum import StrEnum
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -163,6 +164,23 @@ def lookup(
     console.print(f"verdict         {found.outcome} ({found.reason})")
     if found.fingerprint:
         console.print(f"fingerprint     {found.fingerprint}")
+
+
+@app.command()
+def password() -> None:
+    """Print the hash of a password, for an account's password_hash_file; it is asked for, or read from a pipe."""
+    from gateway.config import PASSWORD_OCTETS_MAX
+    from gateway.passwords import make
+
+    if sys.stdin.isatty():
+        given = getpass("Password: ").encode()
+        if given != getpass("Again: ").encode():
+            _fail("the two differ; nothing was printed", EX_DATAERR)
+    else:
+        given = sys.stdin.buffer.readline(PASSWORD_OCTETS_MAX + 3).rstrip(b"\r\n")
+    if not 0 < len(given) <= PASSWORD_OCTETS_MAX or b"\0" in given:
+        _fail(f"a password has 1 to {PASSWORD_OCTETS_MAX} octets", EX_DATAERR)
+    print(make(given))
 
 
 @app.command()
