@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import limits
@@ -87,6 +87,7 @@ def test_i7_a_header_that_is_too_long_is_refused_before_it_is_here() -> None:
         ),
     )
 )
+@settings(deadline=None)
 def test_any_octets_are_a_header_none_or_not_whole(octets: bytes) -> None:
     """And what is decided stays decided, whatever follows."""
     first = read(octets)
