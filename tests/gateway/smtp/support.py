@@ -12,22 +12,27 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from filters.model import Brand, Kind, Outcome, Reason, RecipientType, Stream
+from filters.model import Brand, Existing, Kind, Outcome, Reason, RecipientType, Stream
 from gateway.config import Account, Address, Config, Listener, UnixAddress, Upstream
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
 BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
 COMMERCIAL = Stream("campaign", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay")
 OBSERVED = Stream("watched", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", observe=True)
+KEEPING = Stream("keeping", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", dkim_existing=Existing.KEEP)
+REFUSING = Stream("refusing", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", dkim_existing=Existing.REFUSE)
 INFORMATIONAL = Stream("receipts", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, "relay")
 STREAMS = {
     b"campaign.example.test": COMMERCIAL,
     b"watched.example.test": OBSERVED,
     b"receipts.example.test": INFORMATIONAL,
+    b"keeping.example.test": KEEPING,
+    b"refusing.example.test": REFUSING,
 }
 
 PASSED = (Outcome.PASS, Reason.CONSENT)
@@ -190,6 +195,7 @@ async def house(
     allow: str = "127.0.0.0/8",
     accounts: Iterable[Account] = (),
     unix: Path | None = None,
+    keyring: Keyring | None = None,
     **options: object,
 ) -> AsyncIterator[House]:
     """A door before the next hop on `ports` of 127.0.0.1; `options` are the listener's."""
@@ -210,6 +216,7 @@ async def house(
         cast(StreamTable, streams),
         metrics,
         {"relay": upstream},
+        keyring,
     )
     await door.start()
     loop = asyncio.get_running_loop()
