@@ -19,7 +19,7 @@ import uvloop
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import CARRIES, EMBEDDED, LINK_PATH, Bind, Config, Listener
+from gateway.config import CARRIES, EMBEDDED, LINK_PATH, MAIL_PROTOCOLS, Bind, Config, Listener
 from gateway.door import Door
 from gateway.index.embedded import SqliteIndex
 from gateway.index.interface import Believed, ConsentIndex
@@ -149,7 +149,7 @@ class Worker:
         streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in ends)
         if listener.protocol == "policy":
             return PolicyDoor(listener, self._pipeline, streams, self.metrics)
-        if listener.protocol == "smtp":
+        if carries == "smtp":
             return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail, self._keyring)
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
 
@@ -167,4 +167,4 @@ class Worker:
 
 def _hostname(config: Config) -> str:
     """What the next hops are told at EHLO: the name of the first mail listener."""
-    return next((listener.hostname for listener in config.listeners if listener.protocol == "smtp"), "localhost")
+    return next((one.hostname for one in config.listeners if one.protocol in MAIL_PROTOCOLS), "localhost")

@@ -14,7 +14,7 @@ from gateway.config.file import (
     Rule,
     load,
 )
-from gateway.config.listener import CARRIES, Listener
+from gateway.config.listener import CARRIES, MAIL_PROTOCOLS, Listener
 from gateway.config.upstream import Upstream
 from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide, read_secret
 
@@ -23,6 +23,7 @@ __all__ = [
     "EMBEDDED",
     "INDEX_SCHEMES",
     "LINK_PATH",
+    "MAIL_PROTOCOLS",
     "PASSWORD_OCTETS_MAX",
     "Account",
     "Address",

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from gateway import limits
-from gateway.config.values import Bind, Network, UnixAddress, is_wide, listening
+from gateway.config.values import Address, Bind, Network, UnixAddress, is_wide, listening
 from gateway.config.values import network as network_of
 from gateway.tls import server_context
 from gateway.toml import Table, meant
 
-CARRIES: Final = {"smtp": "smtp", "smpp": "smpp", "policy": "smtp"}
+CARRIES: Final = {"smtp": "smtp", "lmtp": "smtp", "smpp": "smpp", "policy": "smtp"}
 """Protocols of listeners, each with that of the next hops its streams lead to (from policy they may lead nowhere)."""
 
 _HARMS: Final = {
     "smtp": "make this listener an open relay",
+    "lmtp": "make this listener an open relay",
     "policy": "let strangers ask who has consented",
 }
 MAIL_PROTOCOLS: Final = ("smtp", "lmtp")
@@ -32,8 +33,8 @@ class Listener:
     bind: Bind
     allow: tuple[Network, ...]  # an empty list refuses everyone
     hostname: str = "localhost"
-    trace_header: bool = True  # smtp: put one Received field on top
-    size_max: int = 25 * limits.MIB  # smtp: octets of a message
+    trace_header: bool = True  # smtp, lmtp: put one Received field on top
+    size_max: int = 25 * limits.MIB  # smtp, lmtp: octets of a message
     sessions_per_client: int = 0  # connections of one address, for each worker; 0: no limit of its own
     tls: str = "none"
     certificate: tuple[Path, Path] | None = None  # PEM files: the chain, its key; None: no TLS
@@ -134,6 +135,8 @@ def _check(table: Table, listener: Listener) -> None:
             table.note("tls", f"{listener.protocol} has no STARTTLS", 'write tls = "implicit"')
     elif listener.auth != "none" and listener.tls == "none":
         table.note("auth", "passwords are taken in TLS only", 'write tls = "starttls" or tls = "implicit"')
+    if listener.protocol == "lmtp" and isinstance(listener.bind, Address) and listener.bind.port == 25:
+        table.note("bind", "LMTP is never spoken on port 25 (RFC 2033 §5)", "choose another port, such as 2524")
     if isinstance(listener.bind, UnixAddress):
         for key, networks in (("proxy_from", listener.proxy_from), ("xclient_from", listener.xclient_from)):
             if networks:

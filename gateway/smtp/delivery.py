@@ -151,6 +151,8 @@ class Notification:
 class Transaction:
     """From MAIL to the answer to the final dot."""
 
+    one_answer = True  # for all recipients together
+
     def __init__(
         self,
         door: Door,
@@ -245,7 +247,7 @@ class Transaction:
         changed = len(self._unsent) < len(self._accepted)
         if not self._unsent:
             self._settle()
-        elif changed and not self._declared:
+        elif changed and self.one_answer and not self._declared:
             deferred = [one for one in self._accepted if one.outcome is Outcome.DEFER]
             reply = replies.passed_on(deferred[0].answer, deferred[0].id) if deferred else replies.CHANGED
             self.client.finished(self, reply)  # the retry is answered for each at RCPT

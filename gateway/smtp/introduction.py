@@ -17,6 +17,7 @@ from gateway.smtp.sasl import Credentials
 class Introduction(ABC):
     """What a session knows of its client. The session itself gives what is declared abstract, and the lines."""
 
+    hello = "EHLO"  # the command that begins
     state: State
     deadline: float
     _replies: list[bytes | Slot]
@@ -86,7 +87,7 @@ class Introduction(ABC):
             self._bad(503, "5.5.1", "already authenticated")
         elif self.state is not State.READY:
             greeted = self.state is State.GREETED
-            self._bad(503, "5.5.1", "send EHLO first" if greeted else "no AUTH within a transaction")
+            self._bad(503, "5.5.1", f"send {self.hello} first" if greeted else "no AUTH within a transaction")
         elif mechanism.upper() not in sasl.MECHANISMS:
             self._bad(504, "5.5.4", "authentication mechanism not supported")
         else:

@@ -44,6 +44,7 @@ from gateway.smtp.events import (
     Terms,
 )
 from gateway.smtp.grammar import Parameters
+from gateway.smtp.lmtp import LmtpSession, LmtpTransaction
 from gateway.smtp.sasl import Credentials
 from gateway.smtp.session import Session
 from gateway.smtp.signing import Keyring
@@ -61,8 +62,12 @@ _REFUSALS: Final = {
 }
 
 
+# What a session was, as Received says it (RFC 3848, RFC 6531 §4.3): plain, extended, extended with SMTPUTF8.
+_SPOKEN: Final = {"smtp": (b"SMTP", b"ESMTP", b"UTF8SMTP"), "lmtp": (b"LMTP", b"LMTP", b"UTF8LMTP")}
+
+
 class SmtpDoor(Door["_Connection"]):
-    """One `[[listener]]` with `protocol = "smtp"`. `upstreams` are the SMTP ones by name, shared by the doors."""
+    """One `[[listener]]` that takes mail. `upstreams` are the SMTP ones by name, shared by the doors."""
 
     def __init__(
         self,
@@ -82,6 +87,10 @@ class SmtpDoor(Door["_Connection"]):
         self.upstreams = upstreams
         self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
         self.trace_header = listener.trace_header
+        is_lmtp = listener.protocol == "lmtp"
+        self.session_type = LmtpSession if is_lmtp else Session
+        self.transaction_type = LmtpTransaction if is_lmtp else Transaction
+        self.spoken = _SPOKEN[listener.protocol]
         self._keyring = keyring or Keyring({})
         self.transit = 0  # octets of content received and not yet answered
         self._size_max = listener.size_max
@@ -182,7 +191,7 @@ class _Connection(asyncio.Protocol):
     """One client's socket."""
 
     def __init__(self, door: SmtpDoor) -> None:
-        self.session = Session(door.hostname, door.offer)
+        self.session = door.session_type(door.hostname, door.offer)
         self._door = door
         self._transport: asyncio.Transport | None = None
         self._peer: Peer = None
@@ -302,7 +311,8 @@ class _Connection(asyncio.Protocol):
 
     def received_by(self, decision_id: bytes) -> bytes:
         session, door = self.session, self._door
-        kind = b"UTF8SMTP" if session.utf8 else b"ESMTP" if session.esmtp else b"SMTP"
+        plain, extended, utf8 = door.spoken
+        kind = utf8 if session.utf8 else extended if session.esmtp else plain
         if session.esmtp:  # RFC 3848
             kind += (b"S" if session.secured else b"") + (b"A" if session.account else b"")
         helo, client = session.helo, self._peer_text
@@ -354,7 +364,7 @@ class _Connection(asyncio.Protocol):
             self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
             return
         upstream = self._door.upstreams[stream.upstream]
-        self._transaction = Transaction(
+        self._transaction = self._door.transaction_type(
             self._door, self, stream=stream, upstream=upstream, sender=sender, parameters=parameters
         )
         self.session.answer(replies.SENDER_OK)

@@ -36,6 +36,10 @@ class Reply(NamedTuple):
     text: bytes
 
 
+class Each(bytes):
+    """The answers to a message that was accepted for several recipients: one line for each (LMTP)."""
+
+
 def line(code: int, enhanced: str | None, text: str) -> bytes:
     """One reply line; `text` is ours and ASCII."""
     return f"{code} {enhanced} {text}\r\n".encode("ascii") if enhanced else f"{code} {text}\r\n".encode("ascii")

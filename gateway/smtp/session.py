@@ -17,7 +17,7 @@ Rules the tables rest on:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from filters import dots
@@ -46,6 +46,8 @@ _NUL, _CR, _LF = b"\0", b"\r", b"\n"
 
 class Session(Introduction):
     """The state of one client connection. `offer` is asked at the greeting and at each EHLO."""
+
+    commands: Mapping[bytes, Callable[[Session, bytes], object]]  # by verb; what is not in it is not recognised
 
     def __init__(self, hostname: bytes, offer: Callable[[], Offer], terms: Terms = NO_TERMS) -> None:
         super().__init__(terms)
@@ -235,7 +237,7 @@ class Session(Introduction):
             if self._exchange is not None:
                 self._advance(self._exchange.respond(line))
             else:
-                _COMMANDS.get(verb, Session._unknown)(self, argument)
+                self.commands.get(verb, Session._unknown)(self, argument)
         return True
 
     def _ehlo(self, argument: bytes) -> None:
@@ -249,7 +251,7 @@ class Session(Introduction):
         """RFC 5321 §4.1.4: also a reset. Any printable name will do, it proves nothing."""
         name = argument.strip()
         if not 0 < len(name) <= _NAME_OCTETS_MAX or not name.isascii() or not name.decode("ascii").isprintable():
-            self._bad(501, "5.5.4", "syntax: EHLO hostname")
+            self._bad(501, "5.5.4", f"syntax: {self.hello} hostname")
             return False
         self.helo, self.esmtp = name, False
         self.state = State.READY
@@ -259,7 +261,7 @@ class Session(Introduction):
     def _mail(self, argument: bytes) -> None:
         if self.state is not State.READY:
             greeted = self.state is State.GREETED
-            self._bad(503, "5.5.1", "send EHLO first" if greeted else "a transaction is open already")
+            self._bad(503, "5.5.1", f"send {self.hello} first" if greeted else "a transaction is open already")
             return
         if self.terms.auth_required and not self.account:
             self._bad(530, "5.7.0", "authentication required")
@@ -296,12 +298,15 @@ class Session(Introduction):
         elif self.state is not State.RCPT:
             self._bad(503, "5.5.1", "need RCPT before DATA")
         elif not self._accepted:
-            self._bad(554, "5.5.1", "no valid recipients")
+            self._nobody_accepted()
         else:
             self._ask(Data())
             return
         if self._buffer:
             self._desynchronised()
+
+    def _nobody_accepted(self) -> None:
+        self._bad(554, "5.5.1", "no valid recipients")
 
     def _rset(self, argument: bytes) -> None:
         if self.state is not State.GREETED:
@@ -320,7 +325,7 @@ class Session(Introduction):
         self._replies.append(replies.line(252, "2.0.0", "cannot verify, send some mail"))
 
     def _help(self, argument: bytes) -> None:
-        self._replies.append(replies.line(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"))
+        self._replies.append(replies.line(214, "2.0.0", f"{self.hello} MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"))
 
     def _unsupported(self, argument: bytes) -> None:
         self._bad(502, "5.5.1", "command not implemented")
@@ -413,7 +418,7 @@ class Session(Introduction):
 
 _NAME_OCTETS_MAX: Final = 255  # RFC 5321 §4.5.3.1.2
 
-_COMMANDS: dict[bytes, Callable[[Session, bytes], object]] = {
+Session.commands = {
     b"EHLO": Session._ehlo,
     b"HELO": Session._helo,
     b"MAIL": Session._mail,

@@ -48,6 +48,6 @@ def test_the_reader_finds_what_is_there() -> None:
     assert {
         "530 5.7.0 authentication required",
         "501 5.1.3 address is too long",
-        "503 5.5.1 send EHLO first",
+        "503 5.5.1 send … first",
         "451 4.4.1 next hop cannot be reached, try again later",
     } <= texts

@@ -192,6 +192,7 @@ class Client:
 async def house(
     directory: Path,
     *ports: int,
+    protocol: str = "smtp",
     allow: str = "127.0.0.0/8",
     accounts: Iterable[Account] = (),
     unix: Path | None = None,
@@ -203,7 +204,7 @@ async def house(
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
     upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, 10), metrics)
     listener = Listener(
-        protocol="smtp",
+        protocol=protocol,
         bind=UnixAddress(unix) if unix else Address("127.0.0.1", 0),
         allow=(ip_network(allow),),
         hostname="gate.example.test",
