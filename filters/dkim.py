@@ -286,6 +286,8 @@ def _lowered(head: bytes) -> bytes:
 
 def _named(head: bytes, lower: bytes, name: bytes) -> list[bytes]:
     """The canonical fields of this name in a header section, the lowest first (RFC 6376 §5.4.2)."""
+    if b"\n" + name not in lower:
+        return []
     found = [(one.start(2) - 1, one.end(2) - 1) for one in fields(lower, name) if one[1] == name]
     return [relaxed_field(name, head[start:end]) for start, end in found[: -_INSTANCES_MAX - 1 : -1]]
 
