@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:?usage: programs.sh test|bench} in
-    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver opendkim:opendkim' ;;
+    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver opendkim:opendkim haproxy:haproxy' ;;
     bench) wanted='postfix:postfix smtp-source:postfix smtp-sink:postfix redis-server:redis-server haproxy:haproxy taskset:util-linux' ;;
     *)     echo "usage: programs.sh test|bench" >&2; exit 64 ;;
 esac
@@ -17,6 +17,8 @@ for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null && continue
     case " $packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
 done
+# swaks speaks TLS with it.
+[ "$1" != test ] || perl -MNet::SSLeay -e 1 2>/dev/null || packages="$packages libnet-ssleay-perl"
 packages=${packages# }
 [ -n "$packages" ] || exit 0
 
