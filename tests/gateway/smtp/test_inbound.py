@@ -232,3 +232,14 @@ async def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert hop.received[0].wire.startswith(b"Received: from client.example.test\r\n\tby gate.example.test")
         assert writer.get_extra_info("socket").family == socket.AF_UNIX
         writer.close()
+
+
+async def test_i7_above_the_bound_a_load_balancer_hears_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SMTP_SESSIONS_MAX", 1)
+    async with house(tmp_path, free_port(), allow="192.0.2.0/24", proxy_from=HERE) as gate, gate.client(first=V1):
+        async with gate.client(ehlo=False) as second:
+            assert await second.hear() == (421, b"4.3.2 too many connections, try again later")
+            assert await second.closed()
+        assert gate.metrics.protocol_errors[("smtp", "too_many_sessions")] == 1

@@ -318,3 +318,25 @@ async def test_i4_a_client_that_leaves_while_its_password_is_looked_at_leaves_no
         async with gate.client(tls=trust) as client:
             assert (await client.say(plain()))[0] == 235
         assert gate.metrics.protocol_errors[("smtp", "internal")] == 0
+
+
+async def test_a_drain_does_not_wait_for_handshakes_that_never_end(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    async with (
+        house(tmp_path, free_port(), tls="implicit", certificate=pair) as gate,
+        gate.client(ehlo=False) as client,
+    ):
+        await eventually_async(lambda: len(gate.door.fronts) == 1)
+        async with asyncio.timeout(30):
+            await gate.door.drain(600)
+        assert await client.closed()
+
+
+async def test_a_drain_ends_sessions_in_tls_in_good_order(
+    tmp_path: Path, pair: tuple[Path, Path], trust: ssl.SSLContext
+) -> None:
+    async with house(tmp_path, free_port(), tls="implicit", certificate=pair) as gate, gate.client(tls=trust) as client:
+        drained = asyncio.ensure_future(gate.door.drain(600))
+        assert (await client.hear())[0] == 421
+        assert await client.closed()
+        async with asyncio.timeout(30):
+            await drained
