@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
@@ -186,6 +186,53 @@ class Client:
     async def closed(self) -> bool:
         async with asyncio.timeout(10):
             return await self.reader.read() == b""
+
+
+class ByHand:
+    """A client whose TLS is done by hand, because it ends its own half of it, or begins with other octets."""
+
+    def __init__(self, trust: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = trust.wrap_bio(self._incoming, self._outgoing, server_hostname="gate.example.test")
+        self._reader, self._writer = reader, writer
+
+    async def handshake(self, first: bytes = b"") -> None:
+        """`first` leaves in one write with the handshake's own octets."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._writer.write(first + self._outgoing.read())
+                first = b""
+                await self._take()
+            else:
+                self._writer.write(self._outgoing.read())
+                return
+
+    def say(self, octets: bytes, *, last: bool = False) -> None:
+        """`last`: close_notify follows, and no FIN."""
+        self._tls.write(octets)
+        if last:
+            with suppress(ssl.SSLWantReadError):
+                self._tls.unwrap()
+        self._writer.write(self._outgoing.read())
+
+    async def hear(self) -> bytes:
+        """What came, at least an octet; empty: the other side ended, in good order or not."""
+        while True:
+            try:
+                return self._tls.read(100_000)
+            except ssl.SSLWantReadError:
+                await self._take()
+            except ssl.SSLError:
+                return b""
+
+    async def _take(self) -> None:
+        async with asyncio.timeout(30):
+            if data := await self._reader.read(100_000):
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
 
 
 @asynccontextmanager

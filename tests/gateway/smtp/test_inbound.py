@@ -16,7 +16,7 @@ from gateway.proxied import V2_SIGNATURE
 from tests.certificates import make_authority
 from tests.conftest import eventually_async, free_port
 from tests.gateway.smtp.hop import Hop
-from tests.gateway.smtp.support import Client, house
+from tests.gateway.smtp.support import ByHand, Client, house
 
 TEXT = b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nbody\r\n"
 SENDER = b"MAIL FROM:<a@campaign.example.test>"
@@ -87,27 +87,16 @@ async def test_i7_a_header_has_a_deadline(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_a_header_and_the_handshake_in_one_write(tmp_path: Path) -> None:
     authority = make_authority(tmp_path / "authority")
     files = authority.issue("gate.example.test")
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context(cafile=str(authority.ca_file))
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="gate.example.test")
+    trust = ssl.create_default_context(cafile=str(authority.ca_file))
     gate_ = house(tmp_path, free_port(), allow="192.0.2.0/24", proxy_from=HERE, tls="implicit", certificate=files)
     async with gate_ as gate:
         reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
-        with pytest.raises(ssl.SSLWantReadError):
-            tls.do_handshake()
-        writer.write(V1 + outgoing.read())
-        said = b""
-        async with asyncio.timeout(30):
-            while not said.endswith(b"\r\n"):
-                incoming.write(await reader.read(100_000))
-                try:
-                    if tls.version() is None or tls.getpeercert() is None:
-                        tls.do_handshake()
-                        writer.write(outgoing.read())
-                    said += tls.read(1000)
-                except (ssl.SSLWantReadError, ValueError):
-                    writer.write(outgoing.read())
-        assert said.startswith(b"220 ")
+        client = ByHand(trust, reader, writer)
+        await client.handshake(V1)
+        assert (await client.hear()).startswith(b"220 ")
+        client.say(SENDER + b"\r\n", last=True)
+        assert (await client.hear()).startswith(b"503 ")
+        assert await client.hear() == b""
         writer.close()
 
 
