@@ -224,5 +224,5 @@ class TestCommands:
         )
         done = izinli("check-config", "-c", path)
         assert done.returncode == 0, done.stderr
-        assert " ".join(done.stdout.split()) == f"{path}: no problem found"
+        assert "".join(done.stdout.split()) == f"{path}:noproblemfound", "wrapped where the terminal ends"
         assert f"caution: {path}: line " in done.stderr
