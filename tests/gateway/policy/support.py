@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 from typing import cast
 
 from filters.model import Stream
-from gateway.config import Address, Listener
+from gateway.config import Address, Listener, UnixAddress
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
@@ -74,11 +75,14 @@ class House:
     judge: Judge
     streams: Streams
     metrics: Metrics
-    port: int
+    where: int | Path
 
     @asynccontextmanager
     async def peer(self) -> AsyncIterator[Peer]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        if isinstance(self.where, Path):
+            reader, writer = await asyncio.open_unix_connection(self.where)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.where)
         try:
             yield Peer(reader, writer)
         finally:
@@ -111,19 +115,23 @@ class Peer:
 
 
 @asynccontextmanager
-async def house(*, allow: str = "127.0.0.0/8", **options: object) -> AsyncIterator[House]:
+async def house(*, allow: str = "127.0.0.0/8", unix: Path | None = None, **options: object) -> AsyncIterator[House]:
     judge, streams, metrics = Judge(), Streams(), Metrics()
     listener = Listener(
         protocol="policy",
-        bind=Address("127.0.0.1", 0),
-        allow=(ip_network(allow),),
+        bind=UnixAddress(unix) if unix else Address("127.0.0.1", 0),
+        allow=() if unix else (ip_network(allow),),
         **options,  # type: ignore[arg-type]
     )
     door = PolicyDoor(listener, cast(Pipeline, judge), cast(StreamTable, streams), metrics)
     await door.start()
-    server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    if unix:
+        server = await loop.create_unix_server(door.protocol, unix)
+    else:
+        server = await loop.create_server(door.protocol, "127.0.0.1", 0)
     try:
-        yield House(door, judge, streams, metrics, server.sockets[0].getsockname()[1])
+        yield House(door, judge, streams, metrics, unix or server.sockets[0].getsockname()[1])
     finally:
         server.close()
         await door.drain(5)

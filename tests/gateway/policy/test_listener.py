@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import ip_address
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -143,6 +144,12 @@ async def test_who_is_not_named_hears_nothing() -> None:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await peer.hear()
         assert here.judge.asked == []
+
+
+async def test_over_a_unix_socket_the_client_is_still_the_one_postfix_names(tmp_path: Path) -> None:
+    async with house(unix=tmp_path / "policy") as here, here.peer() as peer:
+        assert await peer.ask(request(client_address=b"2001:db8::7")) == b"action=DUNNO"
+        assert here.streams.asked[0][2] == ip_address("2001:db8::7")
 
 
 async def test_i7_connections_have_a_bound() -> None:
