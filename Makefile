@@ -25,7 +25,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@sh scripts/programs.sh test
-	@$(BIN)/python -m pytest
+	@sh scripts/tests.sh
 
 check: lint types fast
 

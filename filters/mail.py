@@ -5,6 +5,7 @@ differs. All other octets are those that were received (promise I6). The declare
 
 * on top of the header section List-Unsubscribe with the link and List-Unsubscribe-Post (RFC 2369, RFC 8058). There may
   be one of each, so fields of that name that were there are removed; a mailto: URI in them is kept as second choice;
+* header fields the caller names are removed: signatures that the change would break;
 * the notice in each text part a reader may be shown (`mime.places`), in the part's own encoding and charset
   (`splice.insert`);
 * where there is no such part (a picture alone, a signed message, only attachments) the body becomes the first part of
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +45,7 @@ class MailPlan:
     _pieces: tuple[bytes, ...]
     _extra: int  # index of the piece that takes the extra header fields
     _holes: tuple[tuple[int, Fill | None], ...]
-    _kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
+    kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
     _received: int  # octets of the message as it came
     _link_length: int  # the longest link there is room for
 
@@ -60,12 +62,16 @@ class MailPlan:
             raise ValueError(f"a reject link of {len(link)} octets in a plan for {self._link_length}")
         return self._filled(link, extra_headers)
 
+    def put_on_top(self, pieces: list[bytes], fields: bytes) -> None:
+        """Put complete fields with CRLF at the end above all others of a rendered copy."""
+        pieces[self._extra] = fields + pieces[self._extra]
+
     def touched(self, pieces: list[bytes]) -> bytes:
         """The lines of a rendered copy that are not whole lines of the message: what is ours, up to the line ends.
 
         A line of the copy has a fault, or a dot in front, if one of these has, or one of the message.
         """
-        kept = self._kept
+        kept = self.kept
         return b"".join([piece for index, piece in enumerate(pieces) if index not in kept])
 
     def growth_max(self, link_length: int) -> int:
@@ -81,16 +87,19 @@ class MailPlan:
         return pieces
 
 
-def plan(message: bytes, notice: Notice, *, link_length: int = LINK_MAX) -> MailPlan:
+def plan(message: bytes, notice: Notice, *, link_length: int = LINK_MAX, without: Collection[bytes] = ()) -> MailPlan:
     """Where notice and links go in `message` (lines end in CRLF, dots are not stuffed). Raises nothing but Unfit.
 
     `link_length`: octets of the longest link to come. An author may have put several into one line, which has room for
-    usual ones but not for those of the longest addresses.
+    usual ones but not for those of the longest addresses. `without`: header fields to take away, in lower case.
     """
-    return _assemble(message, declare(message, notice, link_length=link_length), link_length)
+    edits = declare(message, notice, link_length=link_length, without=without)
+    return _assemble(message, edits, link_length)
 
 
-def declare(message: bytes, notice: Notice, *, link_length: int = LINK_MAX) -> list[Edit]:
+def declare(
+    message: bytes, notice: Notice, *, link_length: int = LINK_MAX, without: Collection[bytes] = ()
+) -> list[Edit]:
     """The edits in the order of the message, disjoint; the first is the one on top. Raises Unfit."""
     top = top_entity(message)
     found = places(message, top)
@@ -102,6 +111,8 @@ def declare(message: bytes, notice: Notice, *, link_length: int = LINK_MAX) -> l
         boundary = _boundary(message)
         edits = _unsubscribe(message, top, _outer_fields(top, boundary))
         edits += _wrap(message, top, notice, boundary)
+    for name in without:
+        edits += _removed(top, name)
     if len(edits) > 2:
         edits.sort(key=lambda edit: edit.start)
     return edits
@@ -169,6 +180,13 @@ def _unsubscribe(message: bytes, top: Entity, more: bytes) -> list[Edit]:
             mailto = mailto or _mailto(message[offset + field.start(2) : offset + field.end(2)])
     second = b">,\r\n <" + mailto if mailto else b""
     return [Edit(at, at, (b"List-Unsubscribe: <", second + closing)), *removed]
+
+
+def _removed(top: Entity, name: bytes) -> list[Edit]:
+    """The fields of this name taken away, each with its folded lines."""
+    offset = top.start - 1
+    found = [field for field in fields(top.head, name) if field[1] == name]
+    return [Edit(offset + field.start(), offset + field.end(), (b"",)) for field in found]
 
 
 def _mailto(value: bytes) -> bytes:

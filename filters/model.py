@@ -39,6 +39,14 @@ class Kind(StrEnum):
     INFORMATIONAL = "informational"
 
 
+class Existing(StrEnum):
+    """What happens to the DKIM signatures a commercial message came with: the notice breaks them."""
+
+    STRIP = "strip"  # they are taken away
+    KEEP = "keep"  # they stay, for readers who know what they are
+    REFUSE = "refuse"  # the message is
+
+
 class Outcome(StrEnum):
     """“Cannot tell” is a value, not an exception: DEFER is temporary for the client (promise I4)."""
 
@@ -58,6 +66,7 @@ class Reason(StrEnum):
     BAD_ADDRESS = "bad_address"  # BLOCK: no canonical form, so no consent can exist
     NO_STREAM = "no_stream"  # BLOCK: the sender matches no stream
     UNFIT = "unfit"  # BLOCK: the notice cannot be put into this message
+    SIGNED = "signed"  # BLOCK: the notice would break its DKIM signature, and the stream wants that refused
     INDEX_DOWN = "index_down"  # DEFER: the index did not answer in time
     INDEX_STALE = "index_stale"  # DEFER: it answered, but is emptied, half-built, old or not heard of its publisher
     OVERLOAD = "overload"  # DEFER: a bound of limits.py was reached
@@ -92,6 +101,7 @@ class Stream:
     upstream: str
     may_declare: bool = False
     observe: bool = False
+    dkim_existing: Existing = Existing.STRIP
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 from gateway import keys
-from gateway.config import Address, Config, ConfigError, load
-from gateway.supervisor import CannotListen, listen
+from gateway.config import Bind, Config, ConfigError, load
+from gateway.supervisor import CannotListen, listen, stop_listening
 from gateway.toml import Lines, Problem
 
 
@@ -23,7 +23,7 @@ def problems(path: Path) -> list[Problem]:
 def _taken(config: Config) -> list[Problem]:
     """Addresses that could not be listened on now."""
     lines = Lines(config.path.read_text(encoding="utf-8"))
-    wanted: list[tuple[tuple[str | int, ...], Address]] = [
+    wanted: list[tuple[tuple[str | int, ...], Bind]] = [
         (("registry", "bind"), config.registry.bind),
         (("admin", "bind"), config.admin),
         *((("listener", at, "bind"), one.bind) for at, one in enumerate(config.listeners)),
@@ -38,7 +38,7 @@ def _taken(config: Config) -> list[Problem]:
             fix = "stop what listens there, or choose another port"
             found.append(Problem(lines.of(key), name, str(error), fix))
     for sock in held:
-        sock.close()
+        stop_listening(sock)
     return found
 
 

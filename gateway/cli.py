@@ -8,6 +8,7 @@ import socket
 import sys
 from dataclasses import asdict
 from enum import StrEnum
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,13 @@ class Plane(StrEnum):
     REGISTRY = "registry"
 
 
+class KeyType(StrEnum):
+    """A kind of DKIM key."""
+
+    RSA = "rsa"
+    ED25519 = "ed25519"
+
+
 def main() -> None:
     """The entry point of the package."""
     app()
@@ -67,11 +75,14 @@ def init(directory: Annotated[Path, typer.Argument(help="Where to write izinli.t
 
 @app.command("check-config")
 def check_config(config: ConfigFile) -> None:
-    """Report every problem of a configuration at once; exit 78 if there is one."""
+    """Report every problem of a configuration at once; exit 78 if there is one, 0 if there are only cautions."""
+    from gateway.cautions import cautions
     from gateway.check import problems
 
     if found := problems(config):
         refuse(config, found)
+    for caution in cautions(load_config(config)):
+        errors.print(escape(f"caution: {config}: {caution}"), soft_wrap=True)
     console.print(f"{escape(str(config))}: no problem found")
 
 
@@ -164,6 +175,47 @@ def lookup(
     console.print(f"verdict         {found.outcome} ({found.reason})")
     if found.fingerprint:
         console.print(f"fingerprint     {found.fingerprint}")
+
+
+@app.command()
+def password() -> None:
+    """Print the hash of a password, for an account's password_hash_file; it is asked for, or read from a pipe."""
+    from gateway.config import PASSWORD_OCTETS_MAX
+    from gateway.passwords import make
+
+    if sys.stdin.isatty():
+        given = getpass("Password: ").encode()
+        if given != getpass("Again: ").encode():
+            fail("the two differ; nothing was printed", EX_DATAERR)
+    else:
+        given = sys.stdin.buffer.readline(PASSWORD_OCTETS_MAX + 3).rstrip(b"\r\n")
+    if not 0 < len(given) <= PASSWORD_OCTETS_MAX or b"\0" in given:
+        fail(f"a password has 1 to {PASSWORD_OCTETS_MAX} octets", EX_DATAERR)
+    print(make(given))
+
+
+@app.command("dkim-key")
+def dkim_key(
+    domain: Annotated[str, typer.Option(help="The domain that signs: that of From, or one above it.")],
+    selector: Annotated[str, typer.Option(help="A name for this key among the domain's, such as izinli-2026.")],
+    out: Annotated[Path, typer.Option(help="Where the private key goes; nothing is overwritten.")],
+    kind: Annotated[KeyType, typer.Option("--type", help="rsa is read everywhere; sign with both.")] = KeyType.RSA,
+) -> None:
+    """Make a key to sign mail with, and print the DNS record to publish."""
+    from gateway.dkim_key import create, zone_line
+
+    try:
+        signer = create(out, domain, selector, kind.value)
+    except ValueError as error:
+        fail(str(error), EX_DATAERR)
+    except OSError as error:
+        fail(f"{out}: {error.strerror}; nothing was changed", EX_CANTCREAT)
+    entry = f'dkim = {{ domain = "{signer.domain}", selector = "{signer.selector}", key_file = "{out}" }}'
+    errors.print(escape(f"written: {out} (private; keep it in the backup)"), soft_wrap=True)
+    errors.print("publish this TXT record:")
+    print(zone_line(signer))
+    errors.print(escape(f"check it:  dig +short TXT {signer.record_name}"), soft_wrap=True)
+    errors.print(escape(f"then under the [[brand]]:  {entry}"), soft_wrap=True)
 
 
 @app.command()

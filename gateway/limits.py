@@ -40,6 +40,17 @@ FILTER_SAMPLE_BUCKETS: Final = 4096  # counted, to know how large a filter has t
 JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB
 JOURNAL_RETRY_S: Final = 1.0  # after a failed write, so that a full disk is not hammered
 
+# Doors, whatever they speak.
+PROXY_HEADER_S: Final = 5.0  # a load balancer writes it with the connection
+PROXY_HEADER_OCTETS_MAX: Final = 2 * KIB  # of version 2, its extensions included; HAProxy's own have some hundred
+TLS_HANDSHAKE_S: Final = 30.0  # three round trips, and a busy client
+TLS_RELOAD_S: Final = 5.0  # between two looks at the certificate's files
+AUTH_THREADS: Final = 2  # that hash passwords: some 50 ms of a core and 16 MiB each
+AUTH_WAITING_MAX: Final = 20  # passwords that wait for a thread: half a second; more are told to come back
+AUTH_DELAY_S: Final = 1.0  # before the answer to a wrong password; doubling in a session
+AUTH_FAILURES_MAX: Final = 3  # in one session, then it ends
+SCRYPT_MEMORY_OCTETS_MAX: Final = 128 * MIB  # that a stored hash may ask for
+
 # SMTP, towards clients (RFC 5321 §4.5.3).
 SMTP_SESSIONS_MAX: Final = 2000  # of one worker; idle ones cost some 20 kB each
 SMTP_COMMAND_S: Final = 300.0  # §4.5.3.2.7: at least five minutes
@@ -56,24 +67,47 @@ SMTP_GROWTH: Final = 64 * KIB  # what notices, links and fields can add to a mes
 SMTP_TRANSIT_OCTETS_MAX: Final = 512 * MIB  # of content in one worker; above it DATA is told 452
 
 # SMTP, towards next hops.
-SMTP_CONNECT_S: Final = 10.0  # connect, banner and EHLO; the next hop is a neighbour
+SMTP_HOSTS_MAX: Final = 32  # of one next hop; each is asked at the start what it offers
+SMTP_ADDRESSES_MAX: Final = 8  # of one name, tried one after the other
+SMTP_CONNECTIONS_MAX: Final = 1000  # the largest `connections_max`
+SMTP_CONNECT_S: Final = 10.0  # connect, banner, EHLO, TLS and AUTH; the next hop is a neighbour
+SMTP_TLS_GOODBYE_S: Final = 2.0  # for the other side's close_notify
 SMTP_NEXT_HOP_COMMAND_S: Final = 60.0  # MAIL, RCPT, DATA
-SMTP_NEXT_HOP_IDLE_S: Final = 30.0  # most servers close after 60 to 300
+SMTP_NEXT_HOP_IDLE_S_MAX: Final = 290  # §4.5.3.2.7: a server may close after five minutes, and we want to be first
+SMTP_CONNECTION_S: Final = 300.0  # a connection's life, so that weights, new addresses and new certificates count
 SMTP_DELIVERY_S: Final = 90.0  # from the client's final dot to its answer: Postfix's proxy client gives up after 100
 SMTP_COPIES_AT_ONCE: Final = 20  # of one transaction
 SMTP_WAITING_MAX: Final = 5000  # copies that wait for a connection
-SMTP_MESSAGES_PER_CONNECTION: Final = 1000  # then a fresh one, so that a new address of the next hop is noticed
-SMTP_RECONNECT_S: Final = 1.0
-SMTP_AVOID_HOST_S: Final = 30.0  # after a failure the other hosts come first
+SMTP_MESSAGES_PER_CONNECTION_MAX: Final = 100_000  # the largest `messages_per_connection`
+SMTP_RECONNECT_S: Final = 1.0  # between two attempts while every host fails; a message in between is deferred at once
+SMTP_BACKOFF_S_MIN: Final = 1.0  # a host that failed stays out for so long, doubling, with jitter
+SMTP_BACKOFF_S_MAX: Final = 60.0
+SMTP_NARROWED_S: Final = (
+    3600.0  # so long a client may hold on to what an EHLO promised before a host turned out to differ
+)
+SMTP_LOG_AGAIN_S: Final = 60.0  # a host that keeps failing for the same reason is in the log once a minute
 SMTP_REPLY_LINE_OCTETS_MAX: Final = 2048  # §4.5.3.1.5 says 512
 SMTP_REPLY_LINES_MAX: Final = 100
 SMTP_REPLY_TEXT_OCTETS_MAX: Final = 1000  # of all lines together, of which one line is passed on
 SMTP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
+# Postfix's policy protocol.
+POLICY_SESSIONS_MAX: Final = 2000  # of one worker: one for each smtpd, of which Postfix starts 100 if nobody says more
+POLICY_REQUEST_OCTETS_MAX: Final = 32 * KIB  # some 35 attributes, the longest of them a command line of 2 KiB
+POLICY_REQUEST_S: Final = 30.0  # from its first octet to its last; Postfix writes it at once
+POLICY_IDLE_S: Final = 600.0  # Postfix closes after 300 (smtpd_policy_service_max_idle), so it is never surprised
+POLICY_REQUESTS_MAX: Final = 100  # asked ahead of their answers on one connection; Postfix asks one at a time
+POLICY_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
 # The memory of mixed endings: Postfix keeps a message for five days.
 SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
 SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB
 SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
+
+# DKIM.
+DKIM_KEYS_MAX: Final = 4  # of a brand: RSA and Ed25519, each with a successor; every one signs every message
+DKIM_KEY_OCTETS_MAX: Final = 16 * KIB  # read of a key file; RSA-4096 has 3 kB
+DKIM_LOOK_S: Final = 5.0  # between two looks whether a key file has changed
 
 # SMPP. One bind of a client has one of its own at the SMSC.
 SMPP_PDU_OCTETS_MAX: Final = 64 * KIB  # a message_payload of 64 KiB less its own header; no honest PDU is longer

@@ -20,26 +20,29 @@ from filters.consent import outcome_of
 from filters.model import Reason
 from gateway.index.interface import Fault
 
-PROTOCOLS: Final = ("smtp", "smpp")
+PROTOCOLS: Final = ("smtp", "smpp", "policy")
+# What every door counts; see gateway/door.py.
+DOOR_KINDS: Final = (
+    *("not_allowed", "too_many_sessions", "too_many_of_client", "internal"),
+    *("bad_proxy_header", "tls_failed", "bad_certificate"),
+)
 ERROR_KINDS: Final = {
     "smtp": (
-        *(
-            "not_allowed",
-            "too_many_sessions",
-            "internal",
-            "disconnect_in_data",
-            "bare_lf",
-            "bare_cr",
-            "nul",
-            "long_line",
-        ),
-        *("pipelining", "bdat", "bad_commands", "next_hop_closed", "next_hop_closing", "next_hop_timeout"),
-        *("next_hop_refused", "next_hop_malformed_reply", "next_hop_long_reply", "next_hop_unsolicited"),
-        *("next_hop_unreachable", "next_hop_shutdown"),
+        *DOOR_KINDS,
+        *("disconnect_in_data", "bare_lf", "bare_cr", "nul", "long_line", "pipelining", "bdat", "bad_commands"),
+        *("bad_password", "bad_logins", "auth_busy", "starttls_injection"),
+        *("next_hop_closed", "next_hop_closing", "next_hop_timeout", "next_hop_refused", "next_hop_malformed_reply"),
+        *("next_hop_long_reply", "next_hop_unsolicited", "next_hop_unreachable", "next_hop_shutdown"),
+        *("next_hop_no_starttls", "next_hop_injection", "next_hop_tls", "next_hop_certificate", "next_hop_auth"),
     ),
     "smpp": (
-        *("not_allowed", "too_many_sessions", "internal", "bad_length", "bad_command", "bad_state", "bad_password"),
-        *("window", "timeout", "unknown_response", "smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
+        *DOOR_KINDS,
+        *("bad_length", "bad_command", "bad_state", "bad_password", "window", "timeout", "unknown_response"),
+        *("smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
+    ),
+    "policy": (
+        *DOOR_KINDS,
+        *("malformed", "long_request", "timeout", "no_recipient"),
     ),
 }
 FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")

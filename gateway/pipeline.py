@@ -24,16 +24,20 @@ from gateway.journal import Journal
 from gateway.metrics import Metrics
 
 PROTOCOL_OF: Final = {Channel.EPOSTA: "smtp", Channel.MESAJ: "smpp", Channel.ARAMA: "http"}
+"""The door that a channel's questions come in by, unless they name another."""
 
 
 class Question:
     """May this go to this recipient? Doors subclass it and implement `decided`.
 
     `recipient` is canonical (`filters.address`), None when the address has no canonical form. The answer stands in
-    `outcome` and `reason`, and under `id` in the journal.
+    `outcome` and `reason`, and under `id` in the journal. A door that is not the usual one of its channel says so in
+    `protocol`, which is a label of metrics and journal.
     """
 
     __slots__ = ("asked_at", "channel", "fingerprint", "id", "outcome", "reason", "recipient", "stream")
+
+    protocol = ""
 
     def __init__(self, stream: Stream | None, channel: Channel, recipient: bytes | None) -> None:
         self.stream = stream
@@ -71,7 +75,7 @@ class Pipeline:
         self._loop = asyncio.get_running_loop()
         self._batch: list[Question] = []
         self._outstanding = 0  # questions that the index has not answered
-        self._heads: dict[tuple[str, Kind, Channel], bytes] = {}
+        self._heads: dict[tuple[str, Kind, Channel, str], bytes] = {}
         self._id_prefix = secrets.token_hex(5).encode()
         self._ids = 0
 
@@ -175,7 +179,7 @@ class Pipeline:
         for question in news:
             stream = question.stream
             outcome = outcome_of(question.reason)
-            label = (PROTOCOL_OF[question.channel], question.reason)
+            label = (question.protocol or PROTOCOL_OF[question.channel], question.reason)
             if stream is not None and stream.observe and outcome is not Outcome.PASS and question.reason not in _OWN:
                 observed[label] += 1
                 self._metrics.fail_open += outcome is Outcome.DEFER
@@ -188,16 +192,17 @@ class Pipeline:
 
     def _head(self, question: Question) -> bytes:
         """What the lines of a stream have in common."""
-        stream = question.stream
-        key = (stream.name, stream.kind, question.channel) if stream else ("", Kind.COMMERCIAL, question.channel)
+        stream, channel = question.stream, question.channel
+        protocol = question.protocol or PROTOCOL_OF[channel]
+        name, kind = (stream.name, stream.kind) if stream else ("", Kind.COMMERCIAL)
+        key = (name, kind, channel, protocol)
         known = self._heads.get(key)
         if known is None:
-            known = self._heads[key] = _head(stream, question.channel)
+            known = self._heads[key] = _head(stream, channel, protocol)
         return known
 
 
-def _head(stream: Stream | None, channel: Channel) -> bytes:
-    protocol = PROTOCOL_OF[channel]
+def _head(stream: Stream | None, channel: Channel, protocol: str) -> bytes:
     if stream is None:
         return b'"protocol":"%b","stream":null,' % protocol.encode()
     return (
@@ -209,4 +214,4 @@ def _head(stream: Stream | None, channel: Channel) -> bytes:
 
 _OUTCOME: Final = {reason: outcome_of(reason).encode() for reason in Reason}
 _REASON: Final = {reason: reason.encode() for reason in Reason}
-_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT})  # a door's own refusals: it looks at the mode itself
+_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT, Reason.SIGNED})  # a door's own: it looks at the mode itself

@@ -11,22 +11,25 @@ SIGTERM drains: the doors first, the rest when they are closed. A second SIGTERM
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from gateway import admin, keeper, limits, log, worker
-from gateway.config import Address, Config
+from gateway.config import Bind, Config, UnixAddress
 from gateway.keys import Keys
 
 EX_TEMPFAIL: Final = 75
 EX_CONFIG: Final = 78
 _SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+_UNIX_MODE: Final = 0o660
 _YOUNG_S: Final = 60.0  # a child that lived longer starts again at once
 
 
@@ -47,8 +50,10 @@ class Child:
     backoff_s: float = limits.RESTART_S_MIN
 
 
-def listen(address: Address) -> socket.socket:
+def listen(address: Bind) -> socket.socket:
     """A listening socket that children inherit. Raises CannotListen."""
+    if isinstance(address, UnixAddress):
+        return _listen_unix(address)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -61,6 +66,33 @@ def listen(address: Address) -> socket.socket:
         sock.close()
         raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
     return sock
+
+
+def _listen_unix(address: UnixAddress) -> socket.socket:
+    """A socket file for its owner and group. One that nobody listens on is left of a crash, and replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path = str(address.path)
+    try:
+        if address.path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                if probe.connect_ex(path) == errno.ECONNREFUSED:
+                    address.path.unlink()
+        sock.bind(path)
+        address.path.chmod(_UNIX_MODE)  # before anybody can connect
+        sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
+    return sock
+
+
+def stop_listening(sock: socket.socket) -> None:
+    """Close what `listen` gave; a socket file goes too."""
+    if sock.family == socket.AF_UNIX:
+        with suppress(FileNotFoundError):
+            os.unlink(sock.getsockname())
+    sock.close()
 
 
 def serve(config: Config, keys: Keys, *, gateway: bool, registry: Callable[[socket.socket], None] | None) -> int:
@@ -107,7 +139,7 @@ def _children(
 
 
 def _worker(
-    config: Config, keys: Keys, number: int, doors: Mapping[Address, socket.socket], status: socket.socket
+    config: Config, keys: Keys, number: int, doors: Mapping[Bind, socket.socket], status: socket.socket
 ) -> Child:
     return Child(f"worker-{number}", lambda: worker.run(config, keys, number, doors, status), first=True)
 
@@ -149,7 +181,7 @@ class _Supervisor:
             return
         self._stopping = True
         for sock in self._sockets:
-            sock.close()
+            stop_listening(sock)
         doors = [child for child in self._children if child.first and child.pid]
         self._kill(signal.SIGTERM, doors or self._children)
 

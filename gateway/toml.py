@@ -141,6 +141,10 @@ class Table:
             return []
         return [Table(one, self.lines, self.problems, (*self.path, key, at)) for at, one in enumerate(found)]
 
+    def one_or_more(self, key: str) -> list[Table]:
+        """A table, or an array of them."""
+        return [self.table(key)] if isinstance(self.values.get(key), dict) else self.tables(key)
+
     def note(self, key: str, text: str, fix: str = "") -> None:
         """Report a fault of `key`."""
         path = (*self.path, key) if key else self.path

@@ -13,14 +13,15 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from math import isnan
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import uvloop
 
 from filters.key import Fingerprinter
 from filters.link import LinkMinter
 from gateway import limits, log
-from gateway.config import LINK_PATH, Address, Config, Listener
+from gateway.config import CARRIES, LINK_PATH, MAIL_PROTOCOLS, Bind, Config, Listener
+from gateway.door import Door
 from gateway.index.changes import Follower
 from gateway.index.embedded import SqliteIndex
 from gateway.index.filter import FilteredIndex
@@ -31,20 +32,14 @@ from gateway.journal import Journal
 from gateway.keys import Keys
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.policy.listener import PolicyDoor
 from gateway.smpp.listener import SmppDoor
 from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
 STATUS_NONCE_OCTETS: Final = 8
-
-
-class Door(Protocol):
-    """What a worker needs of a door."""
-
-    def protocol(self) -> asyncio.Protocol: ...
-    async def start(self) -> None: ...
-    async def drain(self, timeout_s: float) -> None: ...
 
 
 def open_index(config: Config, keys: Keys) -> ConsentIndex:
@@ -81,9 +76,7 @@ def has_other_key(config: Config, keys: Keys) -> bool:
     return asyncio.run(look())
 
 
-def run(
-    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
-) -> None:
+def run(config: Config, keys: Keys, number: int, sockets: Mapping[Bind, socket.socket], status: socket.socket) -> None:
     """Work until SIGTERM or SIGINT. `sockets` listen already; `status` is one end of a datagram pair."""
     log.configure(f"worker-{number}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -91,7 +84,7 @@ def run(
 
 
 async def _main(
-    config: Config, keys: Keys, number: int, sockets: Mapping[Address, socket.socket], status: socket.socket
+    config: Config, keys: Keys, number: int, sockets: Mapping[Bind, socket.socket], status: socket.socket
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -130,6 +123,7 @@ class Worker:
             LinkMinter(keys.link, keys.link_current),
             config.registry.public_url + LINK_PATH,
         )
+        self._keyring = Keyring(config.dkim)
         self._mail = {
             name: SmtpUpstream(upstream, self.metrics, hostname=_hostname(config))
             for name, upstream in config.upstreams.items()
@@ -141,13 +135,14 @@ class Worker:
         self._faults: frozenset[Fault] = frozenset()  # as they were logged last
         self._ticker = self._loop.call_soon(self._tick)
 
-    async def start(self, sockets: Mapping[Address, socket.socket]) -> None:
+    async def start(self, sockets: Mapping[Bind, socket.socket]) -> None:
         """Reach for the index and the next hops, then open the doors; what is away is no reason to stay closed."""
         self._config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.gather(self.index.start(), *(door.start() for _, door in self._doors))
         for listener, door in self._doors:
             sock = sockets[listener.bind].dup()
-            self._servers.append(await self._loop.create_server(door.protocol, sock=sock, backlog=1024))
+            serve = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
+            self._servers.append(await serve(door.protocol, sock=sock, backlog=1024))
 
     async def stop(self) -> None:
         """Take nothing new, end what is under way, let go."""
@@ -177,18 +172,23 @@ class Worker:
             why.append("no_next_hop")
         return {"why": why, "metrics": self.metrics.snapshot()}
 
-    def _door(self, listener: Listener) -> Door:
+    def _door(self, listener: Listener) -> Door[Any]:
         config = self._config
-        kinds = {name for name, upstream in config.upstreams.items() if upstream.protocol == listener.protocol}
-        streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in kinds)
-        if listener.protocol == "smtp":
-            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail)
+        carries = CARRIES[listener.protocol]
+        ends = {name for name, upstream in config.upstreams.items() if upstream.protocol == carries}
+        ends |= {""} if listener.protocol == "policy" else set()  # the mail goes on by itself
+        streams = StreamTable(rule for rule in config.rules if rule.stream.upstream in ends)
+        if listener.protocol == "policy":
+            return PolicyDoor(listener, self._pipeline, streams, self.metrics)
+        if carries == "smtp":
+            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail, self._keyring)
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
         self._ticker = self._loop.call_later(limits.TICK_S, self._tick)
         self.index.poll()
+        self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)
         metrics.index_age_s = status.age_s
@@ -212,4 +212,4 @@ def _log_faults(status: Status) -> None:
 
 def _hostname(config: Config) -> str:
     """What the next hops are told at EHLO: the name of the first mail listener."""
-    return next((listener.hostname for listener in config.listeners if listener.protocol == "smtp"), "localhost")
+    return next((one.hostname for one in config.listeners if one.protocol in MAIL_PROTOCOLS), "localhost")

@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:?usage: programs.sh test|bench} in
-    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver' ;;
+    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver opendkim:opendkim haproxy:haproxy node:nodejs npm:npm' ;;
     bench) wanted='postfix:postfix smtp-source:postfix smtp-sink:postfix redis-server:redis-server haproxy:haproxy taskset:util-linux' ;;
     *)     echo "usage: programs.sh test|bench" >&2; exit 64 ;;
 esac
@@ -17,10 +17,13 @@ for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null && continue
     case " $packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
 done
+# swaks speaks TLS with it.
+[ "$1" != test ] || perl -MNet::SSLeay -e 1 2>/dev/null || packages="$packages libnet-ssleay-perl"
 packages=${packages# }
-[ -n "$packages" ] || exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ -z "$packages" ]; then
+    :
+elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "izinli: installing $packages (no service is started)"
     # shellcheck disable=SC2086  # a list of words
     sh scripts/apt.sh $packages
@@ -28,3 +31,4 @@ else
     echo "izinli: not installed here: $packages — what needs them cannot run"
     echo "izinli: on Debian or Ubuntu type:  sudo apt-get install $packages"
 fi
+[ "$1" != test ] || sh scripts/foreign.sh

@@ -42,8 +42,9 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 # Left out of `make check`, like whatever is marked `slow`: they wait for real processes, databases and deadlines.
 SLOW = (
     *("bench/", "faults/", "properties/", "registry/", "gateway/test_cli.py", "gateway/test_index"),
-    *("gateway/smpp/test_listener.py", "gateway/smpp/test_upstream.py"),
-    *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream.py"),
+    *("gateway/smpp/test_listener.py", "gateway/smpp/test_secured.py", "gateway/smpp/test_upstream.py"),
+    *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream", "gateway/smtp/test_hostile_hop.py"),
+    *("gateway/smtp/test_inbound.py", "gateway/smtp/test_secured.py", "gateway/test_passwords.py"),
 )
 
 

@@ -1,9 +1,10 @@
 """The configuration of a gateway: `load` gives one frozen object, or every problem of the file at once."""
 
+from gateway.config.account import Account
+from gateway.config.dkim import DkimKey, read_signer
 from gateway.config.file import (
     EMBEDDED,
     LINK_PATH,
-    Account,
     Config,
     ConfigError,
     Index,
@@ -12,25 +13,32 @@ from gateway.config.file import (
     Rule,
     load,
 )
-from gateway.config.listener import Listener
+from gateway.config.listener import CARRIES, MAIL_PROTOCOLS, Listener
 from gateway.config.upstream import Upstream
-from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Network, is_wide
+from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide, read_secret
 
 __all__ = [
+    "CARRIES",
     "EMBEDDED",
     "LINK_PATH",
+    "MAIL_PROTOCOLS",
     "PASSWORD_OCTETS_MAX",
     "Account",
     "Address",
+    "Bind",
     "Config",
     "ConfigError",
+    "DkimKey",
     "Index",
     "Listener",
     "Match",
     "Network",
     "Registry",
     "Rule",
+    "UnixAddress",
     "Upstream",
     "is_wide",
     "load",
+    "read_signer",
+    "read_secret",
 ]

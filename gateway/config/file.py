@@ -7,18 +7,20 @@ relative to the file; secrets stand in files of their own. Unknown keys are erro
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from filters import index_url
 from filters.index_url import IndexUrl
-from filters.model import Brand, Kind, RecipientType, Stream
+from filters.model import Brand, Existing, Kind, RecipientType, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
-from gateway.config.listener import Listener, read_listener
+from gateway.config.account import Account, read_accounts
+from gateway.config.dkim import DkimKey, read_dkim
+from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.upstream import Upstream, read_upstream
-from gateway.config.values import Address, Network, address, network, secret, secret_file, word
+from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret_file
 from gateway.toml import Lines, Problem, Table, meant
 
 EMBEDDED: Final = "sqlite"
@@ -33,19 +35,6 @@ class ConfigError(Exception):
         super().__init__(f"{path}: {len(problems)} problem(s)")
         self.path = path
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An ESME: how it logs in here, and how its mirrored bind logs in at the SMSC."""
-
-    system_id: bytes
-    password: bytes
-    upstream_system_id: bytes
-    upstream_password: bytes
-    upstream: str
-    binds_max: int = 16
-    window: int = 200  # submits a bind may have unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +89,7 @@ class Config:
     accounts: dict[bytes, Account]
     brands: dict[int, Brand]
     rules: tuple[Rule, ...]
+    dkim: dict[int, tuple[DkimKey, ...]] = field(default_factory=dict)  # by brand code
 
 
 def load(path: Path) -> Config:
@@ -135,6 +125,9 @@ class _Reader:
         self._path = path
         self._home = path.resolve().parent
         self._top = top
+        self._mail_logs_in = False  # an smtp listener with AUTH, or a host that speaks for its users
+        self._asked_by_postfix = False  # a policy listener: streams may lead nowhere, accounts may be Postfix's own
+        self._dkim: dict[int, tuple[DkimKey, ...]] = {}
 
     def config(self) -> Config:
         top = self._top
@@ -145,18 +138,32 @@ class _Reader:
         admin_table = top.table("admin")
         admin = address(admin_table, "bind", "127.0.0.1:9090")
         admin_table.finish()
-        listeners = tuple(read_listener(table) for table in top.tables("listener"))
+        listeners = tuple(read_listener(table, self._home) for table in top.tables("listener"))
+        self._asked_by_postfix = any(listener.protocol == "policy" for listener in listeners)
         if not listeners:
             top.note("", "there is no [[listener]], so nothing could be sent", "see the sample of: izinli init DIR")
         upstream_tables = top.table("upstream")
-        upstreams = {name: read_upstream(upstream_tables.table(name), name) for name in upstream_tables.values}
+        names = upstream_tables.values
+        upstreams = {name: read_upstream(upstream_tables.table(name), name, self._home) for name in names}
         brands = self._brands(top.tables("brand"))
-        accounts = self._accounts(top.tables("account"), upstreams)
+        self._mail_logs_in = any(one.auth != "none" or one.xclient_from for one in listeners)
+        accounts = read_accounts(top.tables("account"), upstreams, listeners, self._home)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
         self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
         top.finish()
         return Config(
-            self._path, data_dir, workers, index, registry, admin, listeners, upstreams, accounts, brands, rules
+            self._path,
+            data_dir,
+            workers,
+            index,
+            registry,
+            admin,
+            listeners,
+            upstreams,
+            accounts,
+            brands,
+            rules,
+            self._dkim,
         )
 
     # tables
@@ -228,40 +235,10 @@ class _Reader:
             if brand.name and brand.title and brand.mersis:  # what is missing was said already
                 table.attempt("sms_notice", lambda brand=brand: sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE))  # type: ignore[misc]
                 table.attempt("title", lambda brand=brand: check_brand(brand))  # type: ignore[misc]
+            self._dkim[code] = read_dkim(table, self._home)
             table.finish()
             brands[code] = brand
         return brands
-
-    def _accounts(self, tables: list[Table], upstreams: dict[str, Upstream]) -> dict[bytes, Account]:
-        accounts: dict[bytes, Account] = {}
-        smscs = [upstream.name for upstream in upstreams.values() if upstream.protocol == "smpp"]
-        for table in tables:
-            system_id = word(table, "system_id")
-            upstream = table.text("upstream", smscs[0] if smscs else "")
-            if upstream not in smscs:
-                table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
-            if system_id in accounts:
-                table.note("system_id", f"account {system_id.decode()!r} is defined twice")
-            account = Account(
-                system_id,
-                secret(table, "password_file", self._home),
-                word(table, "upstream_system_id"),
-                secret(table, "upstream_password_file", self._home),
-                upstream,
-                table.number("binds_max", 16, 1, 1000),
-                table.number("window", 200, 1, 10_000),
-            )
-            shared = [
-                other.system_id.decode()
-                for other in accounts.values()
-                if (other.upstream, other.upstream_system_id) == (upstream, account.upstream_system_id)
-            ]
-            if shared:
-                fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
-                table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
-            table.finish()
-            accounts[system_id] = account
-        return accounts
 
     def _rule(
         self, table: Table, upstreams: dict[str, Upstream], brands: dict[int, Brand], accounts: dict[bytes, Account]
@@ -278,7 +255,10 @@ class _Reader:
             table.note("brand", "is missing: a commercial stream speaks for a brand", meant("", map(str, brands)))
         recipient_type = table.choice("recipient_type", RecipientType, RecipientType.BIREYSEL)
         mode = table.choice("mode", ("enforce", "observe"), "enforce")
-        upstream = table.text("upstream", required=True)
+        existing = table.choice("dkim_existing", Existing, Existing.STRIP)
+        if existing != Existing.STRIP and kind is Kind.INFORMATIONAL and not may_declare:
+            table.note("dkim_existing", "informational mail passes as it came, signatures included", "leave it out")
+        upstream = table.text("upstream", required=not self._asked_by_postfix)
         if upstream and upstream not in upstreams:
             table.note("upstream", f"there is no [upstream.{upstream}]", meant(upstream, upstreams))
         self._fits(table, match, upstreams.get(upstream), accounts)
@@ -291,24 +271,29 @@ class _Reader:
             upstream,
             may_declare,
             mode == "observe",
+            Existing(existing or Existing.STRIP),
         )
         return Rule(match, stream)
 
     def _fits(self, table: Table, match: Match, upstream: Upstream | None, accounts: dict[bytes, Account]) -> None:
         """A match must be one that messages for this upstream can have."""
-        if upstream is None:
-            return
-        if upstream.protocol == "smpp":
+        if upstream is not None and upstream.protocol == "smpp":
             if match.mail_from_domain is not None:
                 table.note("match", "mail_from_domain never matches an SMS", "match account or source_addr instead")
+            if "dkim_existing" in table.values:
+                table.note("dkim_existing", "an SMS has no DKIM signature", "leave it out")
             account = accounts.get(match.account or b"")
-            if account is not None and account.upstream != upstream.name:
+            if account is not None and not account.is_esme:
+                table.note("match", f"account {account.system_id.decode()!r} is no ESME", "give it upstream_system_id")
+            elif account is not None and account.upstream != upstream.name:
                 fix = f'write upstream = "{account.upstream}", or change the account'
                 table.note("upstream", f"account {account.system_id.decode()!r} is bound to another SMSC", fix)
-        elif match.account is not None or match.source_addr is not None:
-            table.note(
-                "match", "account and source_addr never match a mail", "match mail_from_domain or client instead"
-            )
+            return
+        if match.account is not None and not self._asked_by_postfix and not self._mail_logs_in:
+            fix = 'match mail_from_domain or client instead, or give an smtp listener auth = "required"'
+            table.note("match", "account never matches a mail without AUTH", fix)
+        if match.source_addr is not None:
+            table.note("match", "source_addr never matches a mail", "match mail_from_domain or client instead")
 
     def _match(self, table: Table, accounts: dict[bytes, Account]) -> Match:
         if not table.values:
@@ -318,7 +303,7 @@ class _Reader:
         domain = table.text("mail_from_domain").lower().rstrip(".")
         encoded = table.parsed("mail_from_domain", _parse_domain, domain) if domain else None
         account = table.text("account").encode()
-        if account and account not in accounts:
+        if account and account not in accounts and not self._asked_by_postfix:
             known = [known.decode() for known in accounts]
             table.note("account", f"there is no [[account]] {account.decode()!r}", meant(account.decode(), known))
         source_addr = table.text("source_addr").encode()
@@ -338,14 +323,18 @@ class _Reader:
     ) -> None:
         """Each door needs a stream behind it, each address one listener."""
         protocols = {upstreams[rule.stream.upstream].protocol for rule in rules if rule.stream.upstream in upstreams}
-        seen: dict[Address, int] = {}
+        leads_nowhere = any(not rule.stream.upstream for rule in rules)
+        seen: dict[Bind, int] = {}
         for table, listener in zip(self._top.tables("listener"), listeners, strict=True):
-            if listener.protocol and listener.protocol not in protocols:
-                fix = f"add a [[stream]] whose upstream has protocol {listener.protocol}"
+            carries = CARRIES.get(listener.protocol, "")
+            if carries and carries not in protocols and not (listener.protocol == "policy" and leads_nowhere):
+                fix = f"add a [[stream]] whose upstream has protocol {carries}"
                 table.note("protocol", "no stream leads on from here, so everything would be refused", fix)
-            if listener.protocol == "smpp" and not accounts:
+            if listener.protocol == "smpp" and not any(account.is_esme for account in accounts.values()):
                 table.note("protocol", "no [[account]] could log in here", "add an [[account]]")
-            if listener.bind in seen and listener.bind.port:
+            if listener.auth != "none" and not accounts:
+                table.note("auth", "no [[account]] could log in here", "add an [[account]]")
+            if listener.bind in seen and (isinstance(listener.bind, UnixAddress) or listener.bind.port):
                 table.note("bind", f"{listener.bind} is another listener's too")
             seen[listener.bind] = 1
 

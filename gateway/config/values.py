@@ -10,8 +10,22 @@ from filters.letters import encode
 from gateway.toml import Table
 
 PASSWORD_OCTETS_MAX: Final = 128
+SECRET_LINE_OCTETS_MAX: Final = PASSWORD_OCTETS_MAX + 3  # with CR LF, and one more that shows it is too long
 
 Network = IPv4Network | IPv6Network
+
+
+UNIX_SCHEME: Final = "unix:"
+UNIX_PATH_OCTETS_MAX: Final = 107  # sockaddr_un of Linux, unix(7)
+
+
+class UnixAddress(NamedTuple):
+    """A Unix domain socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{UNIX_SCHEME}{self.path}"
 
 
 class Address(NamedTuple):
@@ -24,9 +38,20 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+Bind = Address | UnixAddress
+"""Where a door listens."""
+
+
 def address(table: Table, key: str, default: str | None) -> Address:
     text = table.text(key, default or "", required=default is None)
     found = table.parsed(key, parse_address, text) if text else None
+    return found or Address("127.0.0.1", 0)
+
+
+def listening(table: Table, key: str, home: Path) -> Bind:
+    """Where a door listens: host:port, or unix:PATH relative to `home`."""
+    text = table.text(key, required=True)
+    found = table.parsed(key, lambda text: parse_endpoint(text, home), text) if text else None
     return found or Address("127.0.0.1", 0)
 
 
@@ -53,14 +78,21 @@ def secret(table: Table, key: str, home: Path) -> bytes:
 
 def secret_file(table: Table, key: str, home: Path, name: str) -> bytes:
     """The first line of the file `name`, which the value of `key` names."""
-    path = home / name
     try:
-        secret = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+        return read_secret(home / name)
     except OSError as error:
         table.note(key, f"{name}: {error.strerror}", "the path is relative to the configuration file")
-        return b""
+    except ValueError as error:
+        table.note(key, f"{name}: {error}")
+    return b""
+
+
+def read_secret(path: Path) -> bytes:
+    """The first line of `path`. Raises OSError, and ValueError for one that cannot be a password."""
+    with path.open("rb") as file:
+        secret = file.readline(SECRET_LINE_OCTETS_MAX).rstrip(b"\r\n")
     if not 0 < len(secret) <= PASSWORD_OCTETS_MAX or b"\0" in secret:
-        table.note(key, f"{name}: its first line must hold 1 to {PASSWORD_OCTETS_MAX} octets")
+        raise ValueError(f"its first line must hold 1 to {PASSWORD_OCTETS_MAX} octets")
     return secret
 
 
@@ -69,6 +101,18 @@ def is_wide(network: Network) -> bool:
     if network.is_loopback or network.is_private or network.is_link_local:
         return network.prefixlen < (8 if network.version == 4 else 7)
     return network.prefixlen < (16 if network.version == 4 else 32)
+
+
+def parse_endpoint(text: str, home: Path) -> Bind:
+    """host:port, or unix:PATH relative to `home`."""
+    if not text.startswith(UNIX_SCHEME):
+        return parse_address(text)
+    path = home / text.removeprefix(UNIX_SCHEME)
+    if path == home or not 0 < len(bytes(path)) <= UNIX_PATH_OCTETS_MAX or "\0" in text:
+        raise ValueError(
+            f"not the path of a socket: {text!r}; at most {UNIX_PATH_OCTETS_MAX} octets, directory included"
+        )
+    return UnixAddress(path)
 
 
 def parse_address(text: str) -> Address:

@@ -36,14 +36,14 @@ class DemoFault(Exception):
 
 
 class House:
-    """`directory` takes configuration, data and logs; `edits` are replacements in the sample configuration."""
+    """`directory` takes configuration, data and logs; `edits` are replacements in `text`, or else in the sample."""
 
-    def __init__(self, directory: Path, edits: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, directory: Path, edits: Sequence[tuple[str, str]] = (), text: str = "") -> None:
         self.directory = directory
         self._planes: dict[str, subprocess.Popen[bytes]] = {}
         init(directory)
         file = directory / CONFIG_FILE
-        text = file.read_text(encoding="utf-8")
+        text = text or file.read_text(encoding="utf-8")
         for old, new in edits:
             text = text.replace(old, new)
         free = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from filters.model import Kind, Outcome
+from gateway.config import Address
 from gateway.demo import messages
 from gateway.demo.esme import Esme
 from gateway.demo.house import DemoFault, House
@@ -78,11 +79,15 @@ class _Demo:
         self._house = house
         self._show = show
         hops = house.config.upstreams
-        self._sink = Sink(hops["relay"].hosts[0].port)
+        self._sink = Sink(hops["relay"].tcp_hosts[0].port)
         account = next(iter(house.config.accounts.values()))
         login = (account.upstream_system_id.decode(), account.upstream_password.decode())
-        self._smsc = Smsc({login[0]: login[1]}, hops["smsc"].hosts[0].port)
-        doors = {listener.protocol: listener.bind for listener in house.config.listeners}
+        self._smsc = Smsc({login[0]: login[1]}, hops["smsc"].tcp_hosts[0].port)
+        doors = {
+            listener.protocol: listener.bind
+            for listener in house.config.listeners
+            if isinstance(listener.bind, Address)
+        }
         self._smtp, self._smpp = doors["smtp"], doors["smpp"]
         self._esme = Esme(self._smpp, account.system_id.decode(), account.password.decode())
         self._rows: list[Row] = []

@@ -94,9 +94,8 @@ class Show:
     def addresses(self, config: Config, password: str) -> None:
         """Where to send by hand."""
         doors = {listener.protocol: listener.bind for listener in config.listeners}
-        smtp = doors["smtp"]
         lines = [
-            f"mail     swaks --server {smtp.host}:{smtp.port} --from duyuru@kampanya.example.com.tr \\",
+            f"mail     swaks --server {doors['smtp']} --from duyuru@kampanya.example.com.tr \\",
             "               --to elif.sahin@example.com.tr       (fatma.arslan@… has no consent)",
             f"SMS      bind to {doors['smpp']} as marka, password {password}",
             f"pages    http://{config.registry.bind}/livez",

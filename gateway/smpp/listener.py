@@ -18,13 +18,12 @@ import hmac
 import random
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 
 from filters.model import Reason, Stream
 from gateway import limits
 from gateway.config import Account, Config, Listener
-from gateway.log import logger
+from gateway.door import Door, Peer
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.smpp import statuses
@@ -51,58 +50,29 @@ _VERSION_WITH_TLVS = 0x34
 _UNBOUND_WINDOW = 1  # requests at once before a bind stands: the bind itself
 
 
-class SmppDoor:
+class SmppDoor(Door["_Connection"]):
     """One `[[listener]]` with `protocol = "smpp"`."""
 
     def __init__(
         self, listener: Listener, config: Config, pipeline: Pipeline, streams: StreamTable, metrics: Metrics
     ) -> None:
+        super().__init__(
+            PROTOCOL, listener, metrics, sessions_max=limits.SMPP_SESSIONS_MAX, sweep_s=limits.SMPP_SWEEP_S
+        )
         self.pipeline = pipeline
-        self.metrics = metrics
         self.streams = streams
         self.config = config
-        self.hostname = listener.hostname.encode("ascii")
-        self.sessions: set[_Connection] = set()
         self.links: set[Link] = set()
         self.binds: Counter[bytes] = Counter()
-        self.draining = False
-        self.loop = asyncio.get_running_loop()
-        self.now: Callable[[], float] = self.loop.time
-        self._allow = listener.allow
         self._groups: dict[bytes, Groups] = {}
         self._ways: dict[Stream, Way] = {}
         self._reference = random.getrandbits(16)
-        self._empty = asyncio.Event()
-        self._sweeper = self.loop.call_later(limits.SMPP_SWEEP_S, self._sweep)
 
-    def protocol(self) -> asyncio.Protocol:
-        """One session; the factory for `loop.create_server`."""
+    def connection(self) -> asyncio.Protocol:
+        """One session."""
         return _Connection(self)
 
-    async def start(self) -> None:
-        """Nothing to learn beforehand: an SMSC is spoken to when a client binds."""
-
-    async def drain(self, timeout_s: float) -> None:
-        """Take no new request, answer what is under way, unbind on both sides; for at most `timeout_s`."""
-        self.draining = True
-        for connection in list(self.sessions):
-            connection.drain()
-        self._note_empty()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            for connection in list(self.sessions):
-                connection.abort()
-            for link in list(self.links):
-                link.abort()
-        self._sweeper.cancel()
-
     # for connections
-
-    def admits(self, client: IPv4Address | IPv6Address) -> bool:
-        """Nobody who is not named (an empty list names nobody)."""
-        return any(client in network for network in self._allow)
 
     def groups(self, account: Account) -> Groups:
         """The long messages of an account, whichever bind their parts use."""
@@ -120,38 +90,23 @@ class SmppDoor:
         self._reference = self._reference + 1 & 0xFFFF
         return self._reference
 
-    def count(self, kind: str) -> None:
-        self.metrics.protocol_errors[(PROTOCOL, kind)] += 1
-
-    def fault(self, fault: Exception) -> None:
-        """Our own fault, in the log with its cause; the client hears nothing of it."""
-        self.count("internal")
-        logger.error("smpp session failed", exc_info=fault)
-
-    def opened(self, connection: _Connection) -> None:
-        self.sessions.add(connection)
-        self.metrics.sessions[PROTOCOL] += 1
-
-    def closed(self, connection: _Connection) -> None:
-        self.sessions.discard(connection)
-        self.metrics.sessions[PROTOCOL] -= 1
-        self._note_empty()
-
     def ended(self, link: Link) -> None:
         """Nothing is left of `link`."""
         self.links.discard(link)
-        self._note_empty()
+        self.note_empty()
 
-    def _note_empty(self) -> None:
-        if self.draining and not self.sessions and not self.links:
-            self._empty.set()
+    # what a door has beside sessions
 
-    def _sweep(self) -> None:
-        """The deadlines of all sessions, once in a while, instead of a timer for each PDU."""
-        self._sweeper = self.loop.call_later(limits.SMPP_SWEEP_S, self._sweep)
-        now = self.now()
-        for connection in list(self.sessions):
-            connection.sweep(now)
+    def is_empty(self) -> bool:
+        return super().is_empty() and not self.links
+
+    def abort(self) -> None:
+        super().abort()
+        for link in list(self.links):
+            link.abort()
+
+    def sweep(self, now: float) -> None:
+        super().sweep(now)
         for link in list(self.links):
             link.sweep(now)
         for groups in self._groups.values():
@@ -173,7 +128,7 @@ class _Connection(asyncio.Protocol):
         self._session = Session(door.now())
         self.respond = self._session.respond
         self._transport: asyncio.Transport | None = None
-        self._client: IPv4Address | IPv6Address | None = None
+        self._peer: Peer = None
         self._account: Account | None = None
         self._window = _UNBOUND_WINDOW
         self._ways: dict[bytes, Way | None] = {}
@@ -191,18 +146,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        peer = ip_address(self._transport.get_extra_info("peername")[0].partition("%")[0])
-        self._client = (isinstance(peer, IPv6Address) and peer.ipv4_mapped) or peer
-        door = self._door
-        crowded = len(door.sessions) >= limits.SMPP_SESSIONS_MAX
-        door.opened(self)
-        if not door.admits(self._client):
-            door.count("not_allowed")
-        elif crowded:
-            door.count("too_many_sessions")
-        elif not door.draining:
-            return
-        self._transport.abort()
+        self._peer = self._door.opened(self, transport)
+        if self._door.admit(self, self._peer) is not None:
+            self._transport.abort()  # SMPP has no word for it before a bind
 
     def data_received(self, data: bytes) -> None:
         self._session.receive(data, self._loop.time())
@@ -259,7 +205,7 @@ class _Connection(asyncio.Protocol):
         assert self._account is not None
         if len(self._ways) >= limits.SMPP_SOURCES_MAX:
             self._ways.clear()
-        stream = self._door.streams.match(account=self._account.system_id, source_addr=source_addr, client=self._client)
+        stream = self._door.streams.match(account=self._account.system_id, source_addr=source_addr, client=self._peer)
         # A stream that leads to another SMSC than the one this client's bind stands at is none for it.
         fits = stream is not None and stream.upstream == self._account.upstream
         way = self._ways[source_addr] = self._door.way(stream) if stream is not None and fits else None
@@ -359,7 +305,7 @@ class _Connection(asyncio.Protocol):
         door = self._door
         account = door.config.accounts.get(bind.system_id)
         known = hmac.compare_digest(bind.password, account.password if account else b"\0")
-        if account is None or not known:
+        if account is None or not account.is_esme or not known:
             # One answer to an unknown name and to a wrong password: neither is to be found out.
             door.count("bad_password")
             self._session.bound(command, ESME_RINVPASWD, sequence)

@@ -45,6 +45,7 @@ OF_REASON: Final[dict[Reason, int]] = {
     Reason.BAD_ADDRESS: ESME_RSUBMITFAIL,
     Reason.NO_STREAM: ESME_RSUBMITFAIL,
     Reason.UNFIT: ESME_RSUBMITFAIL,
+    Reason.SIGNED: ESME_RSUBMITFAIL,  # mail only; the table is total
     # DEFER: the client tries again (promise I4).
     Reason.INDEX_DOWN: ESME_RTHROTTLED,
     Reason.INDEX_STALE: ESME_RTHROTTLED,

@@ -397,7 +397,7 @@ class Link:
     async def _attempt(self) -> int:
         """Each host once; the last refusal stands if none takes us, ESME_RSYSERR if none answers."""
         answer = ESME_RSYSERR
-        for host in self._upstream.hosts:
+        for host in self._upstream.tcp_hosts:
             smsc = Smsc(self, self._loop)
             self._sockets.add(smsc)
             try:

@@ -6,6 +6,7 @@
     trace     the one header a relay adds, and the count of those        pure
     dsn       the notice of RFC 3464 for the rare mixed ending           pure
     client    one conversation with a next hop                           pure
+    lmtp      the same with an answer for each recipient (RFC 2033)
     listener  sockets to sessions; sessions to transactions
     delivery  one transaction: ask, ask again, plan, copy, answer
     upstream  connections to a next hop: pooled, bounded, in order

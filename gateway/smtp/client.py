@@ -1,28 +1,29 @@
-"""One conversation with a next hop (RFC 5321 client side), without sockets.
+"""The messages of one connection to a next hop (RFC 5321 client side), once it is greeted; without sockets.
 
-    conversation.receive(data)     bytes in; what it means comes back as events
-    conversation.begin(copy)       the next message, once READY was seen
+    conversation.begin(copy)       the next message
     conversation.output()          bytes out
+    conversation.receive(data)     bytes in; what it means comes back as events
 
 A message goes as MAIL, RCPT and DATA in one flight where the next hop offers PIPELINING (RFC 2920), else one by one;
-then the content and the final dot in one piece. Whoever sends octets that were not asked for, or a reply that does not
-end, is not talked to any further.
+then the content and the final dot in one piece. Whoever sends octets that were not asked for, an answer to what was not
+said yet, or a reply that does not end, is not talked to any further.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from filters import dots
-from gateway import limits
 from gateway.smtp.grammar import Parameters
-from gateway.smtp.replies import Reply, sanitised
+from gateway.smtp.replies import Reply
+from gateway.smtp.reply_parser import Heard, ReplyParser
 
 
 class Extensions(NamedTuple):
-    """What a next hop announces (RFC 5321 §4.1.1.1), as far as we use it."""
+    """What a next hop announces (RFC 5321 §4.1.1.1), as far as messages need it."""
 
     pipelining: bool = False
     eight_bit_mime: bool = False
@@ -31,19 +32,26 @@ class Extensions(NamedTuple):
     size: int | None = None  # None: not announced; 0: announced without a limit (RFC 1870 §4)
 
     @classmethod
-    def of(cls, keywords: list[bytes]) -> Extensions:
-        """From the lines of an EHLO reply, the greeting line left out."""
-        offered = {}
-        for keyword in keywords:
-            name, _, value = keyword.partition(b" ")
-            offered[name.upper()] = value
-        size = offered.get(b"SIZE")
+    def of(cls, keywords: Mapping[bytes, bytes]) -> Extensions:
+        """From the keywords of an EHLO reply, in upper case, with their values."""
+        size = keywords.get(b"SIZE")
         return cls(
-            pipelining=b"PIPELINING" in offered,
-            eight_bit_mime=b"8BITMIME" in offered,
-            smtputf8=b"SMTPUTF8" in offered,
-            dsn=b"DSN" in offered,
+            pipelining=b"PIPELINING" in keywords,
+            eight_bit_mime=b"8BITMIME" in keywords,
+            smtputf8=b"SMTPUTF8" in keywords,
+            dsn=b"DSN" in keywords,
             size=None if size is None else int(size) if re.fullmatch(rb"[0-9]{1,20}", size) else 0,
+        )
+
+    def common(self, other: Extensions) -> Extensions:
+        """What both can take."""
+        sizes = [size for size in (self.size, other.size) if size]
+        return Extensions(
+            self.pipelining and other.pipelining,
+            self.eight_bit_mime and other.eight_bit_mime,
+            self.smtputf8 and other.smtputf8,
+            self.dsn and other.dsn,
+            min(sizes) if sizes else None if self.size is None or other.size is None else 0,
         )
 
 
@@ -72,20 +80,11 @@ class Copy(Protocol):
 class Stage(Enum):
     """What is waited for."""
 
-    BANNER = "banner"
-    EHLO = "ehlo"
-    HELO = "helo"
     IDLE = "idle"
     ENVELOPE = "envelope"
     FINAL = "final"  # the dot is sent: from here on the outcome is the next hop's to say
     ABANDONED = "abandoned"  # a lone dot is sent, its answer says nothing
     OVER = "over"
-
-
-class Ready(NamedTuple):
-    """The greeting is done."""
-
-    extensions: Extensions
 
 
 class Done(NamedTuple):
@@ -95,14 +94,13 @@ class Done(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """Nothing more can be said here; `why` is a metric label."""
+    """Nothing more can be said here; `why` is a metric label, `said` what the next hop said to it."""
 
     why: str
+    said: Reply | None = None
 
 
-Event = Ready | Done | Broken
-
-_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\n]*))?")
+Event = Done | Broken
 
 
 def envelope(copy: Copy, offered: Extensions) -> list[bytes] | Reply:
@@ -142,18 +140,16 @@ def _header_end(content: bytes) -> int:
 
 
 class Conversation:
-    """The state of one connection to a next hop."""
+    """The state of one connection that was greeted."""
 
-    def __init__(self, hostname: bytes) -> None:
-        self.stage = Stage.BANNER
-        self.extensions = Extensions()
+    def __init__(self, extensions: Extensions) -> None:
+        self.stage = Stage.IDLE
+        self.extensions = extensions
         self.messages = 0  # begun so far
         self.dot_sent = False  # of the current message: its outcome is the next hop's to say
-        self._hostname = hostname
+        self._parser = ReplyParser()
         self._output: list[bytes] = []
         self._events: list[Event] = []
-        self._input = b""
-        self._lines: list[bytes] = []  # of a reply that is not complete
         self._to_send: list[bytes] = []  # commands that wait for the reply to the one before
         self._awaited = 0  # replies of the envelope still to come
         self._reset = False  # a transaction was left open, or the answer to RSET is awaited
@@ -197,63 +193,26 @@ class Conversation:
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what the next hop said; the events it amounts to, in order."""
-        self._input = self._input + data if self._input else data
-        start = 0
-        while self.stage is not Stage.OVER and (end := self._input.find(b"\n", start)) >= 0:
-            self._line(self._input[start:end])
-            start = end + 1
-        self._input = self._input[start:]
-        if len(self._input) > limits.SMTP_REPLY_LINE_OCTETS_MAX and self.stage is not Stage.OVER:
-            self._break("long_reply")
+        for heard in self._parser.feed(data):
+            if self.stage is not Stage.OVER:
+                self._reply(heard)
+        if self._parser.fault and self.stage is not Stage.OVER:
+            self._break(self._parser.fault)
         events, self._events = self._events, []
         return events
 
     # replies
 
-    def _line(self, line: bytes) -> None:
-        """RFC 5321 §4.2.1: `code-text` continues, `code text` ends."""
-        match = _LINE.fullmatch(line.rstrip(b"\r"))
-        if match is None or (self._lines and self._lines[0] != match[1]):
-            self._break("malformed_reply")
-            return
-        code, separator, text = match.groups(b"")
-        self._lines = self._lines or [code]
-        self._lines.append(sanitised(text[: limits.SMTP_REPLY_LINE_OCTETS_MAX]))
-        if separator != b"-":
-            texts, self._lines = self._lines[1:], []
-            self._reply(int(code), texts)
-        elif len(self._lines) > limits.SMTP_REPLY_LINES_MAX:
-            self._break("long_reply")
-
-    def _reply(self, code: int, texts: list[bytes]) -> None:
-        good = 200 <= code <= 299
-        reply = Reply(code, b" ".join(texts)[: limits.SMTP_REPLY_TEXT_OCTETS_MAX])
-        match self.stage:
-            case Stage.BANNER if good:
-                self._output.append(b"EHLO %b\r\n" % self._hostname)
-                self.stage = Stage.EHLO
-            case Stage.EHLO if good:
-                self._greeted(Extensions.of(texts[1:]))
-            case Stage.EHLO if code >= 500:
-                self._output.append(b"HELO %b\r\n" % self._hostname)
-                self.stage = Stage.HELO
-            case Stage.HELO if good:
-                self._greeted(Extensions())
-            case Stage.ENVELOPE:
-                self._agreed(reply)
-            case Stage.FINAL | Stage.ABANDONED:
-                self._settle(self._failure or reply)
-                if code == 421:
-                    self._break("closing")
-            case Stage.IDLE:
-                self._break("unsolicited")
-            case _:
-                self._break("refused")
-
-    def _greeted(self, extensions: Extensions) -> None:
-        self.extensions = extensions
-        self.stage = Stage.IDLE
-        self._events.append(Ready(extensions))
+    def _reply(self, heard: Heard) -> None:
+        if self._output or self.stage is Stage.IDLE:  # the answer to what was not said: it answers nothing (promise I2)
+            self._break("closing" if heard.code == 421 else "unsolicited")
+        elif self.stage is Stage.ENVELOPE:
+            self._agreed(heard.reply())
+        else:
+            reply = heard.reply()
+            self._settle(self._failure or reply)
+            if reply.code == 421:
+                self._break("closing")
 
     def _agreed(self, reply: Reply) -> None:
         """The reply to one command of the envelope; the last of them is DATA's.
@@ -295,5 +254,9 @@ class Conversation:
         self._events.append(Done(reply))
 
     def _break(self, why: str) -> None:
+        """What was not sent yet never will be."""
+        if self._output:
+            self._output.clear()
+            self.dot_sent = False
         self.stage = Stage.OVER
         self._events.append(Broken(why))

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from filters import dots, mail
+from filters import dkim, dots, mail
 from filters.address import canonical_email
 from filters.classify import classify
-from filters.model import Brand, Channel, Kind, Outcome, Reason, Stream
+from filters.model import Brand, Channel, Existing, Kind, Outcome, Reason, Stream
 from gateway import limits
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp import dsn, replies, trace
@@ -52,6 +52,12 @@ class Door(Protocol):
 
     def notice(self, brand: Brand) -> mail.Notice:
         """What `brand` must say in each message."""
+
+    def signers(self, brand: Brand) -> tuple[dkim.Signer, ...]:
+        """The keys that sign what is sent for `brand`; none: it is not signed here."""
+
+    def unix_s(self) -> int:
+        """The wall clock, in whole seconds."""
 
     def date(self) -> bytes:
         """The wall clock, as RFC 5322 writes it."""
@@ -145,6 +151,8 @@ class Notification:
 class Transaction:
     """From MAIL to the answer to the final dot."""
 
+    one_answer = True  # for all recipients together
+
     def __init__(
         self,
         door: Door,
@@ -165,6 +173,8 @@ class Transaction:
         self._content: bytes | None = None  # None: the final dot has not come
         self._dotted = True  # a line of it may begin with a dot
         self._plan: mail.MailPlan | None = None  # None: the content goes as it is
+        self._signers: tuple[dkim.Signer, ...] = ()
+        self._copies: dkim.Copies | None = None  # made of the first one that is signed
         self._deadline = 0.0
         self._accepted: list[Recipient] = []
         self._unsent: list[Recipient] = []
@@ -237,7 +247,7 @@ class Transaction:
         changed = len(self._unsent) < len(self._accepted)
         if not self._unsent:
             self._settle()
-        elif changed and not self._declared:
+        elif changed and self.one_answer and not self._declared:
             deferred = [one for one in self._accepted if one.outcome is Outcome.DEFER]
             reply = replies.passed_on(deferred[0].answer, deferred[0].id) if deferred else replies.CHANGED
             self.client.finished(self, reply)  # the retry is answered for each at RCPT
@@ -246,20 +256,34 @@ class Transaction:
 
     def _prepare(self, content: bytes) -> None:
         """Find the places for the notice, once for all copies."""
-        if self.stream.kind is Kind.COMMERCIAL and self.stream.brand is not None:
+        brand = self.stream.brand
+        if self.stream.kind is Kind.COMMERCIAL and brand is not None:
+            if self.stream.dkim_existing is Existing.REFUSE and not self.stream.observe and dkim.is_signed(content):
+                self._refuse(Reason.SIGNED)
+                return
             for recipient in self._unsent:
                 recipient.link = self._door.pipeline.link(recipient) if recipient.recipient is not None else b""
             longest = max(len(recipient.link) for recipient in self._unsent)
             try:
-                self._plan = mail.plan(content, self._door.notice(self.stream.brand), link_length=longest)
+                self._plan = mail.plan(
+                    content,
+                    self._door.notice(brand),
+                    link_length=longest,
+                    without=() if self.stream.dkim_existing is Existing.KEEP else dkim.SIGNATURES,
+                )
             except mail.Unfit:
                 if not self.stream.observe:
-                    unfit, self._unsent = self._unsent, []
-                    self._owed = len(unfit)
-                    for recipient in unfit:
-                        self._door.pipeline.refuse(recipient, Reason.UNFIT)
+                    self._refuse(Reason.UNFIT)
                     return
+            self._signers = self._door.signers(brand)
         self._launch()
+
+    def _refuse(self, reason: Reason) -> None:
+        """Send nobody a copy: of such a message there can be none."""
+        refused, self._unsent = self._unsent, []
+        self._owed = len(refused)
+        for recipient in refused:
+            self._door.pipeline.refuse(recipient, reason)
 
     def _launch(self) -> None:
         """Keep a few copies under way, so that neither memory nor the pool is flooded by one transaction."""
@@ -300,6 +324,10 @@ class Transaction:
             copy = touched = b"".join(mail.untouched(content, header))
         else:
             pieces = self._plan.render(recipient.link, header)
+            if self._signers:
+                if self._copies is None:
+                    self._copies = dkim.Copies(pieces, self._plan.kept)
+                self._plan.put_on_top(pieces, self._copies.sign(pieces, self._signers, self._door.unix_s()))
             copy, touched = b"".join(pieces), self._plan.touched(pieces)
         if fault := dots.line_fault(touched):
             raise AssertionError(f"own output has a {fault}")

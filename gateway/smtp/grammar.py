@@ -32,6 +32,7 @@ _VALUES: dict[bytes, dict[bytes, re.Pattern[bytes] | None]] = {
         b"SMTPUTF8": None,  # RFC 6531 §3.4, no value
         b"RET": re.compile(rb"FULL|HDRS", re.IGNORECASE),  # RFC 3461 §4.3
         b"ENVID": re.compile(_XTEXT + rb"{1,100}"),  # RFC 3461 §4.4
+        b"AUTH": re.compile(_XTEXT + rb"{1,500}"),  # RFC 4954 §5
     },
     b"RCPT": {
         b"NOTIFY": re.compile(
@@ -102,6 +103,7 @@ def _parameters(verb: bytes, text: bytes) -> Parameters | Fault:
         if keyword in parameters or (grammar.fullmatch(value) is None if grammar else equals):
             return Fault(501, "5.5.4", f"syntax of parameter {keyword.decode()}")
         parameters[keyword] = token
+    parameters.pop(b"AUTH", None)  # RFC 4954 §5: it is passed on only to a next hop that trusts us with it; none does
     return parameters
 
 

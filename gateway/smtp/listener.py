@@ -13,33 +13,61 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import cast
+from typing import Final, cast
 
 from filters import mail
+from filters.dkim import Signer
 from filters.model import Brand, Channel, Kind, Reason, RecipientType, Stream
 from filters.notice import mail_html, mail_text
 from gateway import limits
 from gateway.config import Config, Listener
-from gateway.log import logger
+from gateway.door import UNKNOWN, Door, Peer, Refusal
+from gateway.front import Front
 from gateway.metrics import Metrics
+from gateway.passwords import Answer, Checker
 from gateway.pipeline import Pipeline, Question
-from gateway.smtp import replies, trace
+from gateway.smtp import replies, trace, xclient
 from gateway.smtp.client import Extensions
 from gateway.smtp.delivered import Delivered
 from gateway.smtp.delivery import Recipient, Transaction
+from gateway.smtp.events import (
+    Data,
+    Event,
+    Fault,
+    Impersonate,
+    Mail,
+    Message,
+    Offer,
+    Rcpt,
+    StartTls,
+    State,
+    Terms,
+)
 from gateway.smtp.grammar import Parameters
-from gateway.smtp.session import Data, Event, Fault, Mail, Message, Offer, Rcpt, Session, State
+from gateway.smtp.lmtp import LmtpSession, LmtpTransaction
+from gateway.smtp.sasl import Credentials
+from gateway.smtp.session import Session
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
 PROTOCOL = "smtp"
 # What a next hop that was never reached is taken for.
 _UNKNOWN_HOP = Extensions(eight_bit_mime=True)
+_REFUSALS: Final = {
+    Refusal.DRAINING: replies.DRAINING,
+    Refusal.TOO_MANY_SESSIONS: replies.TOO_MANY_SESSIONS,
+    Refusal.NOT_ALLOWED: replies.NOT_ALLOWED,
+    Refusal.TOO_MANY_OF_CLIENT: replies.TOO_MANY_OF_CLIENT,
+}
 
 
-class SmtpDoor:
-    """One `[[listener]]` with `protocol = "smtp"`. `upstreams` are the SMTP ones by name, shared by the doors."""
+# What a session was, as Received says it (RFC 3848, RFC 6531 §4.3): plain, extended, extended with SMTPUTF8.
+_SPOKEN: Final = {"smtp": (b"SMTP", b"ESMTP", b"UTF8SMTP"), "lmtp": (b"LMTP", b"LMTP", b"UTF8LMTP")}
+
+
+class SmtpDoor(Door["_Connection"]):
+    """One `[[listener]]` that takes mail. `upstreams` are the SMTP ones by name, shared by the doors."""
 
     def __init__(
         self,
@@ -49,31 +77,41 @@ class SmtpDoor:
         streams: StreamTable,
         metrics: Metrics,
         upstreams: Mapping[str, SmtpUpstream],
+        keyring: Keyring | None = None,
     ) -> None:
+        super().__init__(
+            PROTOCOL, listener, metrics, sessions_max=limits.SMTP_SESSIONS_MAX, sweep_s=limits.SMTP_SWEEP_S
+        )
         self.pipeline = pipeline
-        self.metrics = metrics
         self.streams = streams
         self.upstreams = upstreams
         self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
-        self.hostname = listener.hostname.encode("ascii")
         self.trace_header = listener.trace_header
-        self.sessions: set[_Connection] = set()
+        is_lmtp = listener.protocol == "lmtp"
+        self.session_type = LmtpSession if is_lmtp else Session
+        self.transaction_type = LmtpTransaction if is_lmtp else Transaction
+        self.spoken = _SPOKEN[listener.protocol]
+        self._keyring = keyring or Keyring({})
         self.transit = 0  # octets of content received and not yet answered
-        self.draining = False
-        self.now: Callable[[], float] = asyncio.get_running_loop().time
-        self._loop = asyncio.get_running_loop()
-        self._allow = listener.allow
         self._size_max = listener.size_max
+        # A trusted host may speak for others; all the rest holds for every client of the listener.
+        self._terms = Terms(
+            starttls=listener.tls == "starttls",
+            auth=listener.auth != "none",
+            auth_required=listener.auth == "required",
+            recipients_max=listener.recipients_max,
+        )
+        self._xclient_from = listener.xclient_from
+        self.accounts = config.accounts if self._terms.auth else {}
+        self.passwords = Checker() if self._terms.auth else None
         self._date = (0, b"")
         self._notices: dict[Brand, mail.Notice] = {}
         self._null_streams = {
             name: Stream("null sender", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, name) for name in upstreams
         }
-        self._empty = asyncio.Event()
-        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
 
-    def protocol(self) -> asyncio.Protocol:
-        """One session; the factory for `loop.create_server`."""
+    def connection(self) -> asyncio.Protocol:
+        """One session."""
         return _Connection(self)
 
     async def start(self) -> None:
@@ -82,24 +120,12 @@ class SmtpDoor:
 
     async def drain(self, timeout_s: float) -> None:
         """421 at the next command boundary; what is under way is finished, for at most `timeout_s`."""
-        self.draining = True
-        for connection in list(self.sessions):
-            connection.drain()
-        self._note_empty()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            for connection in list(self.sessions):
-                connection.abort()
-        self._sweeper.cancel()
+        await super().drain(timeout_s)
+        if self.passwords is not None:
+            self.passwords.close()
         self.delivered.close()
 
     # for connections and transactions
-
-    def admits(self, client: IPv4Address | IPv6Address) -> bool:
-        """Never an open relay: nobody who is not named (an empty list names nobody)."""
-        return any(client in network for network in self._allow)
 
     def offer(self) -> Offer:
         """What we can do and every next hop can take (a stream is known at MAIL only, after this was said)."""
@@ -112,10 +138,16 @@ class SmtpDoor:
         keywords += [b"DSN"] if all(hop.dsn for hop in hops) else []
         return Offer([*keywords, b"ENHANCEDSTATUSCODES"], size_max)
 
-    def stream(self, sender: bytes, client: IPv4Address | IPv6Address) -> Stream | None:
+    def terms(self, peer: Peer) -> Terms:
+        """What holds for a client whose socket ends at `peer`."""
+        trusted = peer is not None and any(peer in network for network in self._xclient_from)
+        return self._terms._replace(trusted=True) if trusted else self._terms
+
+    def stream(self, sender: bytes, peer: Peer, account: bytes = b"") -> Stream | None:
         """The stream of a transaction; a null sender's is informational: notices about mail are not commercial."""
         if sender:
-            return self.streams.match(mail_from_domain=sender.rpartition(b"@")[2].lower(), client=client)
+            domain = sender.rpartition(b"@")[2].lower()
+            return self.streams.match(mail_from_domain=domain, account=account or None, client=peer)
         return self._null_streams[next(iter(self.upstreams))]
 
     def notice(self, brand: Brand) -> mail.Notice:
@@ -126,37 +158,20 @@ class SmtpDoor:
             self._notices[brand] = known
         return known
 
+    def signers(self, brand: Brand) -> tuple[Signer, ...]:
+        """The keys that sign what is sent for `brand`."""
+        return self._keyring.signers(brand)
+
+    def unix_s(self) -> int:
+        """The wall clock, in whole seconds."""
+        return int(time.time())
+
     def date(self) -> bytes:
         """The wall clock as RFC 5322 writes it, written once a second."""
-        second = int(time.time())
+        second = self.unix_s()
         if second != self._date[0]:
             self._date = (second, trace.date_time(second))
         return self._date[1]
-
-    def fault(self, fault: Exception) -> None:
-        """Our own fault, in the log with its cause; the client hears nothing of it."""
-        self.metrics.protocol_errors[(PROTOCOL, "internal")] += 1
-        logger.error("smtp session failed", exc_info=fault)
-
-    def opened(self, connection: _Connection) -> None:
-        self.sessions.add(connection)
-        self.metrics.sessions[PROTOCOL] += 1
-
-    def closed(self, connection: _Connection) -> None:
-        self.sessions.discard(connection)
-        self.metrics.sessions[PROTOCOL] -= 1
-        self._note_empty()
-
-    def _note_empty(self) -> None:
-        if self.draining and not self.sessions:
-            self._empty.set()
-
-    def _sweep(self) -> None:
-        """The idle deadlines of all sessions, once in a while, instead of a timer for each command."""
-        self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
-        now = self.now()
-        for connection in [one for one in self.sessions if one.session.deadline < now]:
-            connection.end(replies.IDLE)
 
 
 class _Refused(Question):
@@ -176,37 +191,28 @@ class _Connection(asyncio.Protocol):
     """One client's socket."""
 
     def __init__(self, door: SmtpDoor) -> None:
-        self.session = Session(door.hostname, door.offer)
+        self.session = door.session_type(door.hostname, door.offer)
         self._door = door
         self._transport: asyncio.Transport | None = None
-        self._client: IPv4Address | IPv6Address | None = None
+        self._peer: Peer = None
         self._transaction: Transaction | None = None
-        self._client_text = b""
+        self._peer_text = b""  # as Received writes it; empty: a Unix socket
         self._held = 0  # octets of content accounted for
+        self._failures = 0  # to log in
         self._pumping = False
         self._half_closed = False
         self._deaf = False
-        self._paused = False
+        self.paused = False  # nothing more is read
 
     # what the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        peer = ip_address(self._transport.get_extra_info("peername")[0].partition("%")[0])
-        self._client = (isinstance(peer, IPv6Address) and peer.ipv4_mapped) or peer
-        self._client_text = str(self._client).encode("ascii")
         door = self._door
-        crowded = len(door.sessions) >= limits.SMTP_SESSIONS_MAX
-        door.opened(self)
-        if door.draining:
-            self.session.close(replies.DRAINING)
-        elif not door.admits(self._client):
-            door.metrics.protocol_errors[(PROTOCOL, "not_allowed")] += 1
-            self.session.close(replies.NOT_ALLOWED)
-        elif crowded:
-            door.metrics.protocol_errors[(PROTOCOL, "too_many_sessions")] += 1
-            self.session.close(replies.TOO_MANY_SESSIONS)
-        else:
+        peer = door.opened(self, transport)
+        self.session.terms = door.terms(peer)
+        self.session.secured = transport.get_extra_info("ssl_object") is not None
+        if self._admitted(peer):
             self.session.greet(door.now())
         self._flush()
 
@@ -224,7 +230,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if self.session.state is State.DATA:
-            self._door.metrics.protocol_errors[(PROTOCOL, "disconnect_in_data")] += 1
+            self._door.count("disconnect_in_data")
         if self.session.state is not State.MESSAGE:  # else the copies under way go on, and end in `finished`
             self._hold(-self._held)
         self._door.closed(self)
@@ -237,6 +243,11 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._deaf = False
         self._throttle()
+
+    def secured(self) -> None:
+        """The handshake of STARTTLS is done (front.Front)."""
+        self.session.secure(self._door.now())
+        self.step(self._pump)
 
     @property
     def gone(self) -> bool:
@@ -253,6 +264,10 @@ class _Connection(asyncio.Protocol):
     def drain(self) -> None:
         self.session.drain()
         self.step(self._pump)
+
+    def sweep(self, now: float) -> None:
+        if self.session.deadline < now:
+            self.end(replies.IDLE)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -295,9 +310,16 @@ class _Connection(asyncio.Protocol):
         return heard
 
     def received_by(self, decision_id: bytes) -> bytes:
-        kind = b"UTF8SMTP" if self.session.utf8 else b"ESMTP" if self.session.esmtp else b"SMTP"
-        door = self._door
-        return trace.received(self.session.helo, self._client_text, door.hostname, kind, decision_id, door.date())
+        session, door = self.session, self._door
+        plain, extended, utf8 = door.spoken
+        kind = utf8 if session.utf8 else extended if session.esmtp else plain
+        if session.esmtp:  # RFC 3848
+            kind += (b"S" if session.secured else b"") + (b"A" if session.account else b"")
+        helo, client = session.helo, self._peer_text
+        if session.forwarded:
+            helo = session.forwarded.get(b"HELO") or helo
+            client = _text(xclient.address(session.forwarded.get(b"ADDR") or b"")) or client
+        return trace.received(helo, client, door.hostname, kind, decision_id, door.date())
 
     # what the session hears
 
@@ -325,17 +347,24 @@ class _Connection(asyncio.Protocol):
             case Message(content, dotted):
                 assert self._transaction is not None
                 self._transaction.deliver(content, dotted=dotted)
+            case Credentials():
+                self._log_in(event)
+            case StartTls():
+                assert self._transport is not None
+                self._transport.write(self.session.output())
+                cast(Front, self._transport).start_tls()
+            case Impersonate(attributes):
+                self._become(attributes)
             case Fault(kind):
-                self._door.metrics.protocol_errors[(PROTOCOL, kind)] += 1
+                self._door.count(kind)
 
     def _begin(self, sender: bytes, parameters: Parameters) -> None:
-        assert self._client is not None
-        stream = self._door.stream(sender, self._client)
+        stream = self._door.stream(sender, self._peer, self.session.account)
         if stream is None:
             self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
             return
         upstream = self._door.upstreams[stream.upstream]
-        self._transaction = Transaction(
+        self._transaction = self._door.transaction_type(
             self._door, self, stream=stream, upstream=upstream, sender=sender, parameters=parameters
         )
         self.session.answer(replies.SENDER_OK)
@@ -351,6 +380,48 @@ class _Connection(asyncio.Protocol):
         if recipient.promises == 1:
             self._door.pipeline.ask(recipient)
 
+    # who the client is
+
+    def _admitted(self, peer: Peer) -> bool:
+        """Whether `peer` is served; else the session is closed."""
+        self._peer, self._peer_text = peer, _text(peer)
+        refusal = self._door.admit(self, peer)
+        if refusal is not None:
+            self.session.close(_REFUSALS[refusal])
+        return refusal is None
+
+    def _become(self, attributes: xclient.Attributes) -> None:
+        """XCLIENT: from now on this client is another one."""
+        peer = self._peer
+        if b"ADDR" in attributes:
+            peer = xclient.address(attributes[b"ADDR"] or b"") or UNKNOWN
+        if self._admitted(peer):
+            self.session.answer(self.session.greeting)
+
+    def _log_in(self, claimed: Credentials) -> None:
+        assert self._door.passwords is not None
+        account = self._door.accounts.get(claimed.system_id)
+        stored = account.stored if account is not None else None
+        self._door.passwords.check(stored, claimed.password, lambda answer: self.step(self._checked, answer))
+
+    def _checked(self, answer: Answer) -> None:
+        """The password was looked at. A wrong one is answered late, each time later: guessing takes its time."""
+        if answer is Answer.WRONG:
+            self._door.count("bad_password")
+            delay_s = limits.AUTH_DELAY_S * 2**self._failures
+            self._failures += 1
+            self._door.loop.call_later(delay_s, self.step, self._heard, replies.LOGIN_REFUSED)
+        elif answer is Answer.BUSY:
+            self._door.count("auth_busy")
+            self._heard(replies.LOGIN_BUSY)
+        else:
+            self._heard(replies.LOGGED_IN)
+
+    def _heard(self, reply: bytes) -> None:
+        """Answer, if somebody is still there."""
+        if self._transport is not None:
+            self.answer(reply)
+
     # the socket
 
     def _flush(self) -> None:
@@ -363,7 +434,7 @@ class _Connection(asyncio.Protocol):
             self._hold(-self._held)  # the content was refused
         if self.session.state is State.CLOSED or (self._half_closed and not self.session.owes):
             transport.close()
-        elif self._paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
+        elif self.paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
             self._throttle()
 
     def _throttle(self) -> None:
@@ -371,9 +442,9 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         ahead = self.session.owes and self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX
-        if (self._deaf or ahead) != self._paused:
-            self._paused = not self._paused
-            if self._paused:
+        if (self._deaf or ahead) != self.paused:
+            self.paused = not self.paused
+            if self.paused:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
@@ -384,3 +455,8 @@ class _Connection(asyncio.Protocol):
         self._door.transit += octets
         if octets > 0 and self._door.transit > limits.SMTP_TRANSIT_OCTETS_MAX:
             self.session.overflow(replies.NO_ROOM)
+
+
+def _text(peer: Peer) -> bytes:
+    """As Received writes it; empty for a Unix socket."""
+    return b"" if peer is None else str(peer).encode("ascii")

@@ -18,6 +18,7 @@ BLOCKS: dict[Reason, tuple[int, str, str]] = {
     Reason.BAD_ADDRESS: (550, "5.7.1", "no consent can exist for an address of this form"),
     Reason.NO_STREAM: (550, "5.7.1", "sender is not configured here"),
     Reason.UNFIT: (550, "5.6.0", "the mandatory notice cannot be put into this message"),
+    Reason.SIGNED: (550, "5.7.1", "the mandatory notice would break the DKIM signature of this message"),
 }
 DEFERS: dict[Reason, tuple[int, str, str]] = {
     Reason.INDEX_DOWN: (451, "4.4.3", "consent cannot be looked up now, try again later"),
@@ -35,6 +36,10 @@ class Reply(NamedTuple):
     text: bytes
 
 
+class Each(bytes):
+    """The answers to a message that was accepted for several recipients: one line for each (LMTP)."""
+
+
 def line(code: int, enhanced: str | None, text: str) -> bytes:
     """One reply line; `text` is ours and ASCII."""
     return f"{code} {enhanced} {text}\r\n".encode("ascii") if enhanced else f"{code} {text}\r\n".encode("ascii")
@@ -50,9 +55,14 @@ OK = line(250, "2.0.0", "ok")
 SENDER_OK = line(250, "2.1.0", "ok")
 RECIPIENT_OK = line(250, "2.1.5", "ok")
 START_DATA = line(354, None, "end data with <CRLF>.<CRLF>")
+START_TLS = line(220, "2.0.0", "ready to start TLS")
+LOGGED_IN = line(235, "2.7.0", "authentication successful")
+LOGIN_REFUSED = line(535, "5.7.8", "authentication credentials invalid")
+LOGIN_BUSY = line(454, "4.7.0", "too many logins at once, try again later")
 BYE = line(221, "2.0.0", "bye")
 NOT_ALLOWED = line(554, "5.7.1", "this client may not relay here")  # RFC 5321 §3.1: instead of 220
 TOO_MANY_SESSIONS = line(421, "4.3.2", "too many connections, try again later")
+TOO_MANY_OF_CLIENT = line(421, "4.7.0", "too many connections from this address, try again later")
 DRAINING = line(421, "4.3.2", "shutting down, try again later")
 IDLE = line(421, "4.4.2", "idle for too long")
 LOCAL_ERROR = line(451, "4.3.0", "local error, try again later")

@@ -17,83 +17,40 @@ Rules the tables rest on:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from filters import dots
 from gateway import limits
 from gateway.smtp import grammar, replies
+from gateway.smtp.events import (
+    NO_TERMS,
+    Data,
+    Event,
+    Fault,
+    Impersonate,
+    Mail,
+    Message,
+    Offer,
+    Rcpt,
+    Slot,
+    State,
+    Terms,
+)
+from gateway.smtp.introduction import Introduction
+from gateway.smtp.sasl import Credentials
 
-
-class State(Enum):
-    """Where the session stands; the names say what was agreed on last."""
-
-    GREETED = "greeted"  # 220 said, no EHLO yet
-    READY = "ready"  # EHLO said, no transaction
-    MAIL = "mail"  # a sender is accepted
-    RCPT = "rcpt"  # at least one recipient was named
-    DATA = "data"  # 354 said, content is coming
-    MESSAGE = "message"  # the content is complete and not yet answered
-    CLOSED = "closed"  # nothing is read any more
-
-
-class Mail(NamedTuple):
-    """MAIL FROM. A 2xx answer opens the transaction. `path` is the mailbox without brackets, empty: null sender."""
-
-    path: bytes
-    parameters: grammar.Parameters
-
-
-class Rcpt(NamedTuple):
-    """RCPT TO of the open transaction. A 2xx answer accepts the recipient."""
-
-    path: bytes
-    parameters: grammar.Parameters
-
-
-class Data(NamedTuple):
-    """DATA, with at least one accepted recipient. A 3xx answer lets the content come."""
-
-
-class Message(NamedTuple):
-    """The content: complete, un-stuffed, free of bare CR, bare LF, NUL and overlong lines. Its answer ends the
-    transaction."""
-
-    content: bytes
-    dotted: bool  # False: no line begins with a dot
-
-
-class Fault(NamedTuple):
-    """The peer broke the protocol and was already answered; `kind` is a metric label."""
-
-    kind: str
-
-
-Event = Mail | Rcpt | Data | Message | Fault
-
-
-class Offer(NamedTuple):
-    """What EHLO announces: keyword lines, and the size limit they state."""
-
-    keywords: list[bytes]
-    size_max: int
-
-
-class Slot(Protocol):
-    """Who owes a reply."""
-
-    reply: bytes
-
-
-_BEFORE_DATA = frozenset({State.GREETED, State.READY, State.MAIL, State.RCPT})
+_BEFORE_DATA: Final = frozenset({State.GREETED, State.READY, State.MAIL, State.RCPT})
 _NUL, _CR, _LF = b"\0", b"\r", b"\n"
 
 
-class Session:
+class Session(Introduction):
     """The state of one client connection. `offer` is asked at the greeting and at each EHLO."""
 
-    def __init__(self, hostname: bytes, offer: Callable[[], Offer]) -> None:
+    commands: Mapping[bytes, Callable[[Session, bytes], object]]  # by verb; what is not in it is not recognised
+
+    def __init__(self, hostname: bytes, offer: Callable[[], Offer], terms: Terms = NO_TERMS) -> None:
+        super().__init__(terms)
         self.state = State.GREETED
         self.helo = b""
         self.esmtp = False
@@ -123,7 +80,17 @@ class Session:
         """Say 220 (RFC 5321 §3.1)."""
         self._now = now
         self.deadline = now + limits.SMTP_COMMAND_S
-        self._replies.append(replies.line(220, None, f"{self._hostname.decode()} ESMTP izinli"))
+        self._replies.append(self.greeting)
+
+    @property
+    def greeting(self) -> bytes:
+        return replies.line(220, None, f"{self._hostname.decode()} ESMTP izinli")
+
+    def secure(self, now: float) -> None:
+        """The handshake is done: what was said before is forgotten (RFC 3207 §4.2)."""
+        self._now = now
+        self.secured = True
+        self._start_over()
 
     def receive(self, data: bytes, now: float) -> None:
         """Take what the peer sent; it is acted on by `next_event`."""
@@ -199,8 +166,14 @@ class Session:
                 self.deadline = self._now + limits.SMTP_DATA_BLOCK_S
             case Data() if self._buffer:
                 self._desynchronised()
+            case Credentials():
+                self._logged_in(asked, granted)
+            case Impersonate(attributes) if granted == b"2":
+                self._start_over()
+                self.account = attributes.get(b"LOGIN") or b""
             case Message():
                 self.state = State.READY
+                self.forwarded = {}
                 self.deadline = self._now + limits.SMTP_COMMAND_S
 
     def promise(self, slot: Slot) -> None:
@@ -261,7 +234,10 @@ class Session:
         else:
             del buffer[: end + 1]
             self.deadline = self._now + limits.SMTP_COMMAND_S
-            _COMMANDS.get(verb, Session._unknown)(self, argument)
+            if self._exchange is not None:
+                self._advance(self._exchange.respond(line))
+            else:
+                self.commands.get(verb, Session._unknown)(self, argument)
         return True
 
     def _ehlo(self, argument: bytes) -> None:
@@ -269,13 +245,13 @@ class Session:
             self.esmtp = True
             offer = self._offer()
             self._size_max = offer.size_max
-            self._replies[-1] = replies.lines(250, [self._hostname, *offer.keywords])
+            self._replies[-1] = replies.lines(250, [self._hostname, *offer.keywords, *self._keywords()])
 
     def _helo(self, argument: bytes) -> bool:
         """RFC 5321 §4.1.4: also a reset. Any printable name will do, it proves nothing."""
         name = argument.strip()
         if not 0 < len(name) <= _NAME_OCTETS_MAX or not name.isascii() or not name.decode("ascii").isprintable():
-            self._bad(501, "5.5.4", "syntax: EHLO hostname")
+            self._bad(501, "5.5.4", f"syntax: {self.hello} hostname")
             return False
         self.helo, self.esmtp = name, False
         self.state = State.READY
@@ -285,7 +261,10 @@ class Session:
     def _mail(self, argument: bytes) -> None:
         if self.state is not State.READY:
             greeted = self.state is State.GREETED
-            self._bad(503, "5.5.1", "send EHLO first" if greeted else "a transaction is open already")
+            self._bad(503, "5.5.1", f"send {self.hello} first" if greeted else "a transaction is open already")
+            return
+        if self.terms.auth_required and not self.account:
+            self._bad(530, "5.7.0", "authentication required")
             return
         parsed = grammar.mail_path(argument)
         if isinstance(parsed, grammar.Fault):
@@ -307,7 +286,7 @@ class Session:
             self._bad(*parsed)
         elif not parsed.mailbox.isascii() and not self.utf8:
             self._bad(553, "5.6.7", "address needs SMTPUTF8")
-        elif self._named >= limits.SMTP_RECIPIENTS_MAX:
+        elif self._named >= self.terms.recipients_max:
             self._replies.append(replies.line(452, "4.5.3", "too many recipients"))
         else:
             self._named += 1
@@ -319,16 +298,20 @@ class Session:
         elif self.state is not State.RCPT:
             self._bad(503, "5.5.1", "need RCPT before DATA")
         elif not self._accepted:
-            self._bad(554, "5.5.1", "no valid recipients")
+            self._nobody_accepted()
         else:
             self._ask(Data())
             return
         if self._buffer:
             self._desynchronised()
 
+    def _nobody_accepted(self) -> None:
+        self._bad(554, "5.5.1", "no valid recipients")
+
     def _rset(self, argument: bytes) -> None:
         if self.state is not State.GREETED:
             self.state = State.READY
+        self.forwarded = {}
         self._replies.append(replies.OK)
 
     def _noop(self, argument: bytes) -> None:
@@ -342,7 +325,7 @@ class Session:
         self._replies.append(replies.line(252, "2.0.0", "cannot verify, send some mail"))
 
     def _help(self, argument: bytes) -> None:
-        self._replies.append(replies.line(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"))
+        self._replies.append(replies.line(214, "2.0.0", f"{self.hello} MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"))
 
     def _unsupported(self, argument: bytes) -> None:
         self._bad(502, "5.5.1", "command not implemented")
@@ -388,6 +371,14 @@ class Session:
 
     # small steps
 
+    def _start_over(self) -> None:
+        """As after the greeting."""
+        self.state = State.GREETED
+        self.helo, self.esmtp, self.utf8 = b"", False, False
+        self.account = b""
+        self.forwarded = {}
+        self.deadline = self._now + limits.SMTP_COMMAND_S
+
     def _begin(self, mail: Mail) -> None:
         self.state = State.MAIL
         self._named = self._accepted = 0
@@ -400,6 +391,7 @@ class Session:
         """The transaction is over."""
         self._replies.append(reply)
         self.state = State.READY
+        self.forwarded = {}
         self.deadline = self._now + limits.SMTP_COMMAND_S
 
     def _bad(self, code: int, enhanced: str, text: str) -> None:
@@ -424,9 +416,9 @@ class Session:
         self._buffer.clear()
 
 
-_NAME_OCTETS_MAX = 255  # RFC 5321 §4.5.3.1.2
+_NAME_OCTETS_MAX: Final = 255  # RFC 5321 §4.5.3.1.2
 
-_COMMANDS: dict[bytes, Callable[[Session, bytes], object]] = {
+Session.commands = {
     b"EHLO": Session._ehlo,
     b"HELO": Session._helo,
     b"MAIL": Session._mail,
@@ -438,5 +430,9 @@ _COMMANDS: dict[bytes, Callable[[Session, bytes], object]] = {
     b"VRFY": Session._vrfy,
     b"HELP": Session._help,
     b"BDAT": Session._bdat,
-    **dict.fromkeys((b"EXPN", b"ETRN", b"TURN", b"ATRN", b"AUTH", b"STARTTLS", b"BURL"), Session._unsupported),
+    b"STARTTLS": Session._starttls,
+    b"AUTH": Session._auth,
+    b"XCLIENT": Session._xclient,
+    b"XFORWARD": Session._xforward,
+    **dict.fromkeys((b"EXPN", b"ETRN", b"TURN", b"ATRN", b"BURL"), Session._unsupported),
 }

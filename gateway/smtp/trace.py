@@ -13,13 +13,13 @@ _NAME = bytes(octet if octet in _NAME_OCTETS else ord("?") for octet in range(25
 def received(helo: bytes, client: bytes, hostname: bytes, protocol: bytes, decision_id: bytes, date: bytes) -> bytes:
     """A Received field (RFC 5321 §4.4) with the id under which the journal keeps the decision.
 
-    `client` is an IP address as text, `helo` what it called itself, `protocol` one of RFC 3848's
-    names. No recipient is named: the copy may be forwarded.
+    `client` is an IP address as text, empty for a Unix socket; `helo` what it called itself, `protocol` one of
+    RFC 3848's names. No recipient is named: the copy may be forwarded.
     """
-    literal = b"IPv6:" + client if b":" in client else client
-    return b"Received: from %b ([%b])\r\n\tby %b (izinli) with %b id %b;\r\n\t%b\r\n" % (
+    literal = b" ([IPv6:%b])" if b":" in client else b" ([%b])"
+    return b"Received: from %b%b\r\n\tby %b (izinli) with %b id %b;\r\n\t%b\r\n" % (
         helo.translate(_NAME),
-        literal,
+        literal % client if client else b"",
         hostname,
         protocol,
         decision_id,

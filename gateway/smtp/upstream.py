@@ -1,38 +1,51 @@
 """Connections to one next hop: pooled, bounded, first come first served.
 
 A copy waits until a connection is free, goes out on it, and gets `done(reply)` exactly once, whatever happens: the next
-hop's own answer, or one of the three below.
+hop's own answer, or one of ours.
 
 A kept connection may be closed by its other end at any moment. When that shows before the final dot of a message that
-did not open the connection, the message is tried once more on another; after the dot its fate is unknown: it is not.
+did not open the connection, the message is tried once more on a fresh one. After the dot its fate is unknown: never
+again.
+
+A message needs a connection, not a host: `hosts.py` says where the next connection goes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import Final
 
 from gateway import limits
-from gateway.config import Address, Upstream
+from gateway.config import Upstream
+from gateway.log import logger
 from gateway.metrics import Metrics
-from gateway.smtp import client
-from gateway.smtp.client import Broken, Conversation, Done, Extensions, Ready, Stage
+from gateway.smtp.client import Extensions, Stage
+from gateway.smtp.connection import Connection, Copy, Failed, connect
+from gateway.smtp.credentials import Credentials
+from gateway.smtp.hosts import Host, Hosts
 from gateway.smtp.replies import Reply
 
-UNREACHABLE = Reply(451, b"4.4.1 next hop cannot be reached, try again later")
-LOST = Reply(451, b"4.4.2 connection to the next hop was lost, try again later")
-BUSY = Reply(451, b"4.4.5 too many messages wait for the next hop, try again later")
+UNREACHABLE: Final = Reply(451, b"4.4.1 next hop cannot be reached, try again later")
+LOST: Final = Reply(451, b"4.4.2 connection to the next hop was lost, try again later")
+BUSY: Final = Reply(451, b"4.4.5 too many messages wait for the next hop, try again later")
+UNTRUSTED: Final = Reply(451, b"4.7.5 next hop cannot be reached safely, try again later")
+NO_LOGIN: Final = Reply(451, b"4.7.8 next hop does not take our login, try again later")
 
-
-class Copy(client.Copy, Protocol):
-    """What a pool sends."""
-
-    deadline: float  # loop time; it is answered by then
-    retried: bool
-
-    def done(self, reply: Reply) -> None:
-        """Called once, in the loop, possibly from inside `send`; does not raise."""
+# How a healthy host lets go of a connection that it, or something in between, held for idle.
+_ENDS_OF_KEPT: Final = ("closed", "closing")
+_FIXES: Final = {
+    "unreachable": "is the host up, its name and port right, and does a firewall let us through?",
+    "timeout": "does something else listen there, or is the host overloaded?",
+    "refused": "the next hop must let this machine relay: see its own log",
+    "closing": "the next hop is shutting down or overloaded: see its own log",
+    "no_starttls": 'switch TLS on at the next hop, or write tls_implicit = true for port 465, or tls = "none"',
+    "injection": "somebody between here and the next hop changes what is said, or the next hop is broken",
+    "tls": "does the next hop speak TLS 1.2 or later on this port? tls_implicit = true is for port 465",
+    "certificate": "renew the next hop's certificate, or name its authority in ca_file and its name in tls_name",
+    "auth": "are user and password_file right, and does the next hop offer PLAIN or LOGIN?",
+}
+_OTHER_FIX: Final = "is it a mail server that listens there? see its own log"
 
 
 class SmtpUpstream:
@@ -40,26 +53,39 @@ class SmtpUpstream:
 
     def __init__(self, upstream: Upstream, metrics: Metrics, *, hostname: str = "localhost") -> None:
         self.name = upstream.name
-        self.hostname = hostname.encode("ascii")
-        self.extensions: Extensions | None = None  # as announced last; None: never reached
-        self.up = False  # the last attempt to connect succeeded
-        self._hosts = upstream.hosts
-        self._connections_max = upstream.connections_max
+        self.extensions: Extensions | None = None  # what every host takes that was ever reached; None: none was
+        self._hostname = hostname.encode("ascii")
+        self._settings = upstream
+        self._hosts = Hosts(upstream.hosts, upstream.weights)
+        self._credentials = Credentials(upstream)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Copy] = deque()
-        self._connections: set[_Connection] = set()  # greeted
-        self._idle: list[_Connection] = []  # the last one used goes first, so that surplus ones age
+        self._connections: set[Connection] = set()  # greeted
+        self._idle: list[Connection] = []  # the last one used goes first, so that surplus ones age
         self._opening: set[asyncio.Task[None]] = set()
-        self._avoid: dict[Address, float] = {}  # hosts that failed: until then they come last
-        self._retry_at = 0.0  # no attempt to connect before
+        self._retry_at = 0.0  # while every host fails: no attempt to connect before
+        self._unreachable = UNREACHABLE  # what is said then
+        self._logged: dict[Host, tuple[str, float]] = {}  # why and when a host's failure was in the log
+        self._started = False
+        self._narrowed_until = 0.0
         self._closed = False
         self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
 
+    @property
+    def up(self) -> bool:
+        """At least one host takes messages."""
+        return self._hosts.up
+
     async def start(self) -> None:
-        """Connect once, to learn what the next hop offers; its absence is no error."""
-        self._open()
+        """Connect to each host once, to learn what it offers; its absence is no error."""
+        for host in self._hosts.all:
+            if self._room <= 0:
+                await asyncio.gather(*self._opening)
+            if self._room > 0:
+                self._open([host])
         await asyncio.gather(*self._opening)
+        self._started = True
 
     def send(self, copy: Copy) -> None:
         """Answer `copy` with `done`, after it was sent or because it cannot be."""
@@ -71,7 +97,7 @@ class SmtpUpstream:
         elif len(self._waiting) >= limits.SMTP_WAITING_MAX:
             copy.done(BUSY)
         elif self._closed or (now < self._retry_at and not self._connections and not self._opening):
-            copy.done(UNREACHABLE)
+            copy.done(self._unreachable)
         else:
             self._waiting.append(copy)
             self._grow(now)
@@ -89,59 +115,82 @@ class SmtpUpstream:
 
     # what a connection tells
 
-    def free(self, connection: _Connection) -> None:
+    def free(self, connection: Connection) -> None:
         """`connection` has nothing to do: give it the next copy, keep it, or let it go."""
         if connection.conversation.stage is not Stage.IDLE:
             return
-        if connection.conversation.messages >= limits.SMTP_MESSAGES_PER_CONNECTION or self._closed:
-            self._retire(connection)
-            return
         now = self._loop.time()
+        if (
+            connection.conversation.messages >= self._settings.messages_per_connection
+            or now >= connection.opened + limits.SMTP_CONNECTION_S
+            or self._closed
+        ):
+            self._retire(connection)
+            self._grow(now)
+            return
         while self._waiting:
             if connection.begin(self._waiting.popleft(), now):
                 return
-        connection.deadline = now + limits.SMTP_NEXT_HOP_IDLE_S
+        connection.kept = True
+        connection.deadline = now + self._settings.idle_s
         self._idle.append(connection)
 
-    def answered(self, copy: Copy, reply: Reply, seconds: float) -> None:
-        """The next hop answered."""
+    def answered(self, connection: Connection, copy: Copy, reply: Reply, seconds: float) -> None:
+        """The next hop answered; what it says to a message is no matter of its health, unless it takes none."""
+        if connection.host.failures and reply.code != 421:
+            connection.host.worked()
         self._metrics.upstream_seconds(self.name, seconds)
         copy.done(reply)
 
-    def lost(self, connection: _Connection, why: str) -> None:
+    def refused(self, copy: Copy, reply: Reply) -> None:
+        """The host of a connection cannot take `copy`: for good, if its client could know that.
+
+        A client that was greeted before we knew may try again: its next EHLO tells it what is left.
+        """
+        if self._loop.time() < self._narrowed_until:
+            reply = Reply(451, b"4" + reply.text[1:])
+        copy.done(reply)
+
+    def lost(self, connection: Connection, why: str) -> None:
         """`connection` is gone, or nothing more can be said on it."""
         if connection not in self._connections:
             return
         self._forget(connection)
         copy, connection.copy = connection.copy, None
+        now = self._loop.time()
         if copy is not None:
             self._metrics.protocol_errors[("smtp", "next_hop_" + why)] += 1
-            reused = connection.conversation.messages > 1
-            if reused and not connection.conversation.dot_sent and not copy.retried and not self._closed:
+            kept = connection.kept or connection.conversation.messages > 1
+            stale = kept and not connection.conversation.dot_sent
+            if why != "shutdown" and not (stale and why in _ENDS_OF_KEPT):
+                self._hosts_failed(connection.host, connection.opened, why, "while a message was sent")
+            if stale and not copy.retried and not self._closed:
                 copy.retried = True
                 self._waiting.appendleft(copy)
-                for stale in list(self._idle):  # what closed one kept connection closed the others too
-                    self._retire(stale)
+                for other in list(self._idle):  # what closed one kept connection closed the others too
+                    self._retire(other)
             else:
-                if not reused:
-                    self._avoid[connection.host] = self._loop.time() + limits.SMTP_AVOID_HOST_S
                 copy.done(LOST)
-        self._grow(self._loop.time())
+        self._grow(now)
 
     # connections come and go
 
     def _grow(self, now: float) -> None:
-        """As many attempts to connect as copies wait, within the bound."""
-        while (
-            len(self._waiting) > len(self._opening)
-            and len(self._connections) + len(self._opening) < self._connections_max
-            and now >= self._retry_at
-            and not self._closed
-        ):
-            self._open()
+        """As many attempts to connect as copies wait, within the bound; one at a time while every host fails."""
+        while self._waiting and not self._closed and now >= self._retry_at:
+            wanted = len(self._waiting) if self._hosts.healthy else 1
+            if len(self._opening) >= wanted or self._room <= 0:
+                break
+            self._open(self._hosts.order())
+        if self._waiting and not self._connections and not self._opening:
+            self._fail_waiting()
 
-    def _open(self) -> None:
-        task = self._loop.create_task(self._connect())
+    @property
+    def _room(self) -> int:
+        return self._settings.connections_max - len(self._connections) - len(self._opening)
+
+    def _open(self, hosts: list[Host]) -> None:
+        task = self._loop.create_task(self._connect(hosts))
         self._opening.add(task)
         task.add_done_callback(self._opened)
 
@@ -149,46 +198,72 @@ class SmtpUpstream:
         self._opening.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "connecting to a next hop", "exception": fault})
-        now = self._loop.time()
-        if not self._connections and not self._opening and now < self._retry_at:
-            self._fail_waiting()
-        self._grow(now)
+        self._grow(self._loop.time())
 
-    async def _connect(self) -> None:
-        """Try the hosts in order, those that failed lately last."""
-        now = self._loop.time()
-        for host in sorted(self._hosts, key=lambda host: self._avoid.get(host, 0.0) > now):
-            connection = _Connection(self, self._loop, host)
+    async def _connect(self, hosts: list[Host]) -> None:
+        """One connection, to the first of `hosts` that takes it."""
+        for host in hosts:
+            began = self._loop.time()
             try:
-                async with asyncio.timeout(limits.SMTP_CONNECT_S):
-                    await self._loop.create_connection(lambda c=connection: c, host.host, host.port)  # type: ignore[misc]
-                    self.extensions = await connection.greeted
-            except (OSError, TimeoutError):
-                self._avoid[host] = self._loop.time() + limits.SMTP_AVOID_HOST_S
+                connection = await connect(self, host, self._hostname, self._credentials)
+            except Failed as failure:
+                self._metrics.protocol_errors[("smtp", "next_hop_" + failure.why)] += 1
+                self._hosts_failed(host, began, failure.why, failure.detail)
             else:
-                self.up = True
-                self._retry_at = 0.0
-                self._connections.add(connection)
-                self.free(connection)
+                self._connected(connection)
                 return
-            finally:
-                if connection not in self._connections:
-                    connection.abandon("unreachable")
-        self.up = False
-        self._retry_at = self._loop.time() + limits.SMTP_RECONNECT_S
+        if not self._hosts.healthy:
+            self._retry_at = self._loop.time() + limits.SMTP_RECONNECT_S
 
-    def _retire(self, connection: _Connection) -> None:
+    def _connected(self, connection: Connection) -> None:
+        host = connection.host
+        if host.failing:
+            logger.info("next hop is back", upstream=self.name, host=str(host))
+            self._logged.pop(host, None)
+        host.greeted(connection.conversation.extensions)
+        self._retry_at = 0.0
+        before, self.extensions = self.extensions, self._hosts.extensions
+        if before != self.extensions and (before is not None or self._started):
+            self._narrowed_until = self._loop.time() + limits.SMTP_NARROWED_S
+        self._connections.add(connection)
+        self.free(connection)
+
+    def _hosts_failed(self, host: Host, began: float, why: str, detail: str) -> None:
+        """Remember it, and say so where an operator looks: at once, then now and then."""
+        now = self._loop.time()
+        host.failed(began, now, why, self._hosts.chance)
+        self._unreachable = (
+            UNTRUSTED
+            if why in ("no_starttls", "injection", "tls", "certificate")
+            else NO_LOGIN
+            if why == "auth"
+            else UNREACHABLE
+        )
+        said, at = self._logged.get(host, ("", 0.0))
+        if said != why or now >= at + limits.SMTP_LOG_AGAIN_S:
+            self._logged[host] = (why, now)
+            logger.warning(
+                "next hop failed",
+                upstream=self.name,
+                host=str(host),
+                why=why,
+                detail=detail,
+                fix=_FIXES.get(why, _OTHER_FIX),
+                again_s=round(host.retry_at - now, 1),
+            )
+
+    def _retire(self, connection: Connection) -> None:
         self._forget(connection)
         connection.leave()
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
     def _fail_waiting(self) -> None:
         for copy in [self._waiting.popleft() for _ in range(len(self._waiting))]:
-            copy.done(UNREACHABLE)
+            copy.done(self._unreachable)
 
     def _sweep(self) -> None:
         """All deadlines of the pool, once in a while, instead of a timer for each command."""
@@ -198,81 +273,10 @@ class SmtpUpstream:
             self._retire(connection) if connection.copy is None else connection.abandon("timeout")
         while self._waiting and self._waiting[0].deadline < now:
             self._waiting.popleft().done(BUSY)
-        if not self.up and not self._opening and now >= self._retry_at:
-            self._open()  # so that its return is noticed without traffic
+        self._look_again(now)
         self._grow(now)
 
-
-class _Connection(asyncio.Protocol):
-    """One socket to the next hop, carrying one message at a time."""
-
-    def __init__(self, pool: SmtpUpstream, loop: asyncio.AbstractEventLoop, host: Address) -> None:
-        self.host = host
-        self.conversation = Conversation(pool.hostname)
-        self.greeted: asyncio.Future[Extensions] = loop.create_future()
-        self.copy: Copy | None = None
-        self.deadline = 0.0
-        self._began = 0.0
-        self._pool = pool
-        self._loop = loop
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-
-    def begin(self, copy: Copy, now: float) -> bool:
-        """Send `copy` on this idle connection. False: it was answered at once, the connection is idle still."""
-        refusal = self.conversation.begin(copy)
-        if refusal is not None:
-            copy.done(refusal)
-            return False
-        self.copy = copy
-        self._began = now
-        self.deadline = min(now + limits.SMTP_NEXT_HOP_COMMAND_S, copy.deadline)
-        self._flush()
-        return True
-
-    def data_received(self, data: bytes) -> None:
-        for event in self.conversation.receive(data):
-            match event:
-                case Done(reply):
-                    self._answered(reply)
-                case Ready(extensions) if not self.greeted.done():
-                    self.greeted.set_result(extensions)
-                case Broken(why):
-                    self.abandon(why)
-        self._flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end("closed")
-
-    def abandon(self, why: str) -> None:
-        """Drop the socket at once: a reply that is still to come must not meet the next message."""
-        self._end(why)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def leave(self) -> None:
-        """End an idle connection politely."""
-        self.conversation.quit()
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-
-    def _answered(self, reply: Reply) -> None:
-        copy, self.copy = self.copy, None
-        assert copy is not None, "an answer without a message"
-        self._pool.answered(copy, reply, self._loop.time() - self._began)
-        self._pool.free(self)
-
-    def _end(self, why: str) -> None:
-        if not self.greeted.done():
-            self.greeted.set_exception(ConnectionError(why))
-            self.greeted.exception()  # whoever timed out does not ask for it
-        self._pool.lost(self, why)
-
-    def _flush(self) -> None:
-        if self._transport is not None and (due := self.conversation.output()):
-            self._transport.write(due)
-            if self.copy is not None and self.conversation.dot_sent:
-                self.deadline = self.copy.deadline
+    def _look_again(self, now: float) -> None:
+        """See without traffic whether a host that failed is back."""
+        if self._room > 0 and (self._connections or not self._waiting) and (host := self._hosts.due(now)):
+            self._open([host])

@@ -29,7 +29,9 @@ DOORS = {"open", "input", "print", "breakpoint"}  # built in, so no import gives
 # The protocol cores are sans-I/O: bytes in, events and bytes out, time passed in.
 CORES = (
     *("gateway/smpp/pdu.py", "gateway/smpp/session.py", "gateway/smpp/statuses.py", "gateway/smpp/parts.py"),
-    *("gateway/smtp/session.py", "gateway/smtp/replies.py"),
+    *("gateway/smtp/session.py", "gateway/smtp/replies.py", "gateway/policy/protocol.py"),
+    *("gateway/smtp/introduction.py", "gateway/smtp/events.py", "gateway/smtp/sasl.py", "gateway/smtp/xclient.py"),
+    "gateway/proxied.py",
 )
 IO = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "uvloop"}
 

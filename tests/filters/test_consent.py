@@ -55,6 +55,7 @@ def test_each_reason_belongs_to_one_outcome(reason: Reason) -> None:
         Reason.BAD_ADDRESS: Outcome.BLOCK,
         Reason.NO_STREAM: Outcome.BLOCK,
         Reason.UNFIT: Outcome.BLOCK,
+        Reason.SIGNED: Outcome.BLOCK,
         Reason.INDEX_DOWN: Outcome.DEFER,
         Reason.INDEX_STALE: Outcome.DEFER,
         Reason.OVERLOAD: Outcome.DEFER,

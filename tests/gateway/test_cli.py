@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from gateway.passwords import Hash
 from tests.conftest import RedisServer, require, running
 
 BRAND = ("--brand", "100001")
@@ -133,3 +137,37 @@ def test_a_file_without_the_columns_is_refused_as_a_whole(config: Path, tmp_path
     done = izinli("import", "-c", config, *BRAND, wrong)
     assert done.returncode == 65
     assert "telefon" in done.stderr or "recipient" in done.stderr
+
+
+def test_a_password_becomes_a_hash_and_is_never_an_argument() -> None:
+    command = [sys.executable, "-m", "gateway.cli", "password"]
+
+    def run(given: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+
+    done = run("parola çok uzun\n".encode())
+    assert done.returncode == 0, done.stderr
+    assert Hash.parse(done.stdout.decode().strip()).matches("parola çok uzun".encode())
+    for bad in (b"", b"\n", b"x" * 129, b"a\0b\n"):
+        refused = run(bad)
+        assert (refused.returncode, refused.stdout) == (65, b"")
+
+
+def test_a_password_that_is_typed_is_not_shown() -> None:
+    """At a terminal of its own."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "gateway.cli", "password"]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    shown = b""
+    for prompt in (b"Password: ", b"Again: "):
+        while not shown.endswith(prompt):
+            shown += os.read(master, 1000)
+        os.write(master, b"gizli-parola\n")
+    with suppress(OSError):  # a terminal's end is EIO
+        while octets := os.read(master, 1000):
+            shown += octets
+    os.close(master)
+    assert process.wait(60) == 0
+    assert b"gizli" not in shown
+    assert Hash.parse(shown.split()[-1].decode()).matches(b"gizli-parola")

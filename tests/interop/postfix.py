@@ -27,6 +27,7 @@ error     unix  - - n -   - error
 retry     unix  - - n -   - error
 discard   unix  - - n -   - discard
 anvil     unix  - - n -   1 anvil
+tlsmgr    unix  - - n 1000? 1 tlsmgr
 scache    unix  - - n -   1 scache
 postlog   unix-dgram n - n - 1 postlogd
 """
@@ -58,12 +59,12 @@ DEFAULTS = {
 
 
 class Postfix:
-    """One instance. `settings` are main.cf parameters; `relay_to` a port of 127.0.0.1.
+    """One instance. `settings` are main.cf parameters; `relay_to` a port of 127.0.0.1; `master` more of master.cf.
 
     Its directory is not below pytest's, which only their owner may enter: Postfix's daemons run as `postfix`.
     """
 
-    def __init__(self, *, relay_to: int | None = None, **settings: str) -> None:
+    def __init__(self, *, relay_to: int | None = None, master: str = "", **settings: str) -> None:
         require_root("a private Postfix")
         self._program = require("postfix")
         directory = Path(tempfile.mkdtemp(prefix="izinli-postfix-"))
@@ -85,7 +86,7 @@ class Postfix:
         directory.chmod(0o755)
         subprocess.run(["chown", "postfix", str(directory / "data")], check=True)
         (self._config / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in parameters.items()))
-        (self._config / "master.cf").write_text(MASTER_CF.format(port=self.port))
+        (self._config / "master.cf").write_text(MASTER_CF.format(port=self.port) + master)
 
     def start(self) -> None:
         self._run(self._program, "-c", str(self._config), "start")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import cast
 
 from filters.model import Brand, Channel, Kind, Outcome, Reason, RecipientType, Stream
@@ -234,9 +234,10 @@ async def house(
     allow: str = "127.0.0.0/8",
     reserve: int = 5,
     pipeline: Callable[[Metrics], object] | None = None,
+    listener: Mapping[str, object] = MappingProxyType({}),
     **options: object,
 ) -> AsyncIterator[House]:
-    """A door before the SMSC on `ports` of 127.0.0.1; `options` are the account's."""
+    """A door before the SMSC on `ports` of 127.0.0.1; `options` are the account's, `listener` the door's."""
     judge, metrics = Judge(), Metrics(["smsc"])
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
     one = account(**options)
@@ -244,9 +245,10 @@ async def house(
         accounts={one.system_id: one},
         upstreams={"smsc": Upstream("smsc", "smpp", hosts, reserve=reserve), "other": Upstream("other", "smpp", hosts)},
     )
-    listener = Listener("smpp", Address("127.0.0.1", 0), (ip_network(allow),), "gate.example.test")
+    at = Address("127.0.0.1", 0)
+    entry = Listener("smpp", at, (ip_network(allow),), "gate.example.test", **listener)  # type: ignore[arg-type]
     through = pipeline(metrics) if pipeline is not None else judge
-    door = SmppDoor(listener, cast(Config, config), cast(Pipeline, through), cast(StreamTable, Streams()), metrics)
+    door = SmppDoor(entry, cast(Config, config), cast(Pipeline, through), cast(StreamTable, Streams()), metrics)
     await door.start()
     server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
     try:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from filters.model import Brand, Kind, Outcome, Reason, RecipientType, Stream
-from gateway.config import Address, Config, Listener, Upstream
+from filters.model import Brand, Existing, Kind, Outcome, Reason, RecipientType, Stream
+from gateway.config import Account, Address, Config, Listener, UnixAddress, Upstream
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp.listener import SmtpDoor
+from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
 BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
 COMMERCIAL = Stream("campaign", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay")
 OBSERVED = Stream("watched", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", observe=True)
+KEEPING = Stream("keeping", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", dkim_existing=Existing.KEEP)
+REFUSING = Stream("refusing", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", dkim_existing=Existing.REFUSE)
 INFORMATIONAL = Stream("receipts", None, Kind.INFORMATIONAL, RecipientType.BIREYSEL, "relay")
 STREAMS = {
     b"campaign.example.test": COMMERCIAL,
     b"watched.example.test": OBSERVED,
     b"receipts.example.test": INFORMATIONAL,
+    b"keeping.example.test": KEEPING,
+    b"refusing.example.test": REFUSING,
 }
 
 PASSED = (Outcome.PASS, Reason.CONSENT)
@@ -35,11 +41,20 @@ DEFERRED = (Outcome.DEFER, Reason.INDEX_DOWN)
 
 
 class Streams:
-    """Stands in for the stream table: by sender domain alone."""
+    """Stands in for the stream table: by sender domain alone; it remembers who asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes | None]] = []
 
     def match(
-        self, *, mail_from_domain: bytes | None = None, client: IPv4Address | IPv6Address | None = None, **_: object
+        self,
+        *,
+        mail_from_domain: bytes | None = None,
+        account: bytes | None = None,
+        client: IPv4Address | IPv6Address | None = None,
+        **_: object,
     ) -> Stream | None:
+        self.asked.append((str(client), account))
         return STREAMS.get(mail_from_domain or b"")
 
 
@@ -106,10 +121,17 @@ class House:
     judge: Judge
     metrics: Metrics
     port: int
+    streams: Streams
 
     @asynccontextmanager
-    async def client(self, *, ehlo: bool = True) -> AsyncIterator[Client]:
+    async def client(
+        self, *, ehlo: bool = True, tls: ssl.SSLContext | None = None, first: bytes = b""
+    ) -> AsyncIterator[Client]:
+        """`tls`: handshake at once. `first`: octets ahead of everything, as a load balancer writes them."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(first)
+        if tls is not None:
+            await writer.start_tls(tls, server_hostname="gate.example.test")
         client = Client(reader, writer)
         try:
             if ehlo:
@@ -142,6 +164,12 @@ class Client:
         self.writer.write(line + b"\r\n")
         return await self.hear()
 
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """STARTTLS, and EHLO again."""
+        assert (await self.say(b"STARTTLS"))[0] == 220
+        await self.writer.start_tls(context, server_hostname="gate.example.test")
+        assert (await self.say(b"EHLO client.example.test"))[0] == 250
+
     async def converse(self, *lines: bytes) -> list[int]:
         return [(await self.say(line))[0] for line in lines]
 
@@ -160,31 +188,92 @@ class Client:
             return await self.reader.read() == b""
 
 
+class ByHand:
+    """A client whose TLS is done by hand, because it ends its own half of it, or begins with other octets."""
+
+    def __init__(self, trust: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = trust.wrap_bio(self._incoming, self._outgoing, server_hostname="gate.example.test")
+        self._reader, self._writer = reader, writer
+
+    async def handshake(self, first: bytes = b"") -> None:
+        """`first` leaves in one write with the handshake's own octets."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._writer.write(first + self._outgoing.read())
+                first = b""
+                await self._take()
+            else:
+                self._writer.write(self._outgoing.read())
+                return
+
+    def say(self, octets: bytes, *, last: bool = False) -> None:
+        """`last`: close_notify follows, and no FIN."""
+        self._tls.write(octets)
+        if last:
+            with suppress(ssl.SSLWantReadError):
+                self._tls.unwrap()
+        self._writer.write(self._outgoing.read())
+
+    async def hear(self) -> bytes:
+        """What came, at least an octet; empty: the other side ended, in good order or not."""
+        while True:
+            try:
+                return self._tls.read(100_000)
+            except ssl.SSLWantReadError:
+                await self._take()
+            except ssl.SSLError:
+                return b""
+
+    async def _take(self) -> None:
+        async with asyncio.timeout(30):
+            if data := await self._reader.read(100_000):
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+
 @asynccontextmanager
-async def house(directory: Path, *ports: int, allow: str = "127.0.0.0/8", **options: object) -> AsyncIterator[House]:
-    """A door before the next hop on `ports` of 127.0.0.1."""
-    judge, metrics = Judge(), Metrics()
+async def house(
+    directory: Path,
+    *ports: int,
+    protocol: str = "smtp",
+    allow: str = "127.0.0.0/8",
+    accounts: Iterable[Account] = (),
+    unix: Path | None = None,
+    keyring: Keyring | None = None,
+    **options: object,
+) -> AsyncIterator[House]:
+    """A door before the next hop on `ports` of 127.0.0.1; `options` are the listener's."""
+    judge, metrics, streams = Judge(), Metrics(), Streams()
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
     upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, 10), metrics)
     listener = Listener(
-        protocol="smtp",
-        bind=Address("127.0.0.1", 0),
+        protocol=protocol,
+        bind=UnixAddress(unix) if unix else Address("127.0.0.1", 0),
         allow=(ip_network(allow),),
         hostname="gate.example.test",
         **options,  # type: ignore[arg-type]
     )
     door = SmtpDoor(
         listener,
-        cast(Config, SimpleNamespace(data_dir=directory, streams=())),
+        cast(Config, SimpleNamespace(data_dir=directory, accounts={one.system_id: one for one in accounts})),
         cast(Pipeline, judge),
-        cast(StreamTable, Streams()),
+        cast(StreamTable, streams),
         metrics,
         {"relay": upstream},
+        keyring,
     )
     await door.start()
-    server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    if unix:
+        server = await loop.create_unix_server(door.protocol, str(unix))
+    else:
+        server = await loop.create_server(door.protocol, "127.0.0.1", 0)
     try:
-        yield House(door, judge, metrics, server.sockets[0].getsockname()[1])
+        yield House(door, judge, metrics, 0 if unix else server.sockets[0].getsockname()[1], streams)
     finally:
         server.close()
         await door.drain(5)

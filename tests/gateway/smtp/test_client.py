@@ -1,4 +1,4 @@
-"""Conversations with a next hop, without a socket."""
+"""Messages to a next hop, without a socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import limits
-from gateway.smtp.client import Broken, Conversation, Done, Event, Extensions, Ready, Stage, envelope
+from gateway.smtp.client import Broken, Conversation, Done, Event, Extensions, Stage, envelope
 from gateway.smtp.replies import Reply
 
 EVERYTHING = Extensions(pipelining=True, eight_bit_mime=True, smtputf8=True, dsn=True, size=0)
@@ -27,12 +27,14 @@ class Letter:
 
 
 def greeted(*keywords: bytes) -> Conversation:
-    conversation = Conversation(b"gate.example.test")
-    assert conversation.receive(b"220 hop\r\n") == []
-    assert conversation.output() == b"EHLO gate.example.test\r\n"
-    lines = [b"hop", *keywords]
-    said = b"".join(b"250-%b\r\n" % line for line in lines[:-1]) + b"250 %b\r\n" % lines[-1]
-    assert conversation.receive(said) == [Ready(Extensions.of(list(keywords)))]
+    return Conversation(Extensions.of(dict.fromkeys(keywords, b"")))
+
+
+def began(*keywords: bytes) -> Conversation:
+    """A message is under way: its envelope is on the wire."""
+    conversation = greeted(*keywords)
+    conversation.begin(Letter())
+    conversation.output()
     return conversation
 
 
@@ -62,20 +64,9 @@ def test_one_by_one_where_it_is_not() -> None:
     assert conversation.output() == WIRE
 
 
-def test_helo_where_ehlo_is_unknown() -> None:
-    conversation = Conversation(b"gate")
-    conversation.receive(b"220 hop\r\n")
-    conversation.output()
-    assert conversation.receive(b"500 what\r\n") == []
-    assert conversation.output() == b"HELO gate\r\n"
-    assert conversation.receive(b"250 hop\r\n") == [Ready(NOTHING)]
-
-
 @pytest.mark.parametrize("refused", [0, 1])
 def test_a_refused_recipient_of_a_flight_that_was_granted_data_gets_a_lone_dot(refused: int) -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
-    conversation.output()
+    conversation = began(b"PIPELINING")
     said = [b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
     said[refused] = b"550 5.1.1 unknown\r\n"
     conversation.receive(b"".join(said))
@@ -87,9 +78,7 @@ def test_a_refused_recipient_of_a_flight_that_was_granted_data_gets_a_lone_dot(r
 
 
 def test_a_transaction_left_open_is_reset_with_the_next() -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
-    conversation.output()
+    conversation = began(b"PIPELINING")
     events = conversation.receive(b"250 ok\r\n451 4.7.1 greylisted\r\n503 no recipients\r\n")
     assert events == [Done(Reply(451, b"4.7.1 greylisted"))]
     conversation.begin(Letter())
@@ -109,18 +98,16 @@ def test_a_refused_command_without_pipelining_ends_the_message() -> None:
 
 @pytest.mark.parametrize("said", [b"250 ok\r\n250 ok\r\n250 queued\r\n", b"354 go\r\n", b"250 ok\r\n334 x\r\n"])
 def test_i2_an_answer_out_of_place_is_never_taken_for_success(said: bytes) -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
-    conversation.output()
+    conversation = began(b"PIPELINING")
     assert conversation.receive(said) == [Broken("malformed_reply")]
     assert conversation.output() == b""
 
 
 def test_i4_a_refused_reset_says_nothing_of_the_message() -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
+    conversation = began(b"PIPELINING")
     conversation.receive(b"550 no\r\n503 no\r\n503 no\r\n")
     conversation.begin(Letter())
+    conversation.output()
     assert conversation.receive(b"550 no reset here\r\n") == [Broken("malformed_reply")]
 
 
@@ -136,8 +123,7 @@ def test_i4_a_refused_reset_says_nothing_of_the_message() -> None:
     ],
 )
 def test_a_conversation_that_cannot_go_on(said: bytes, events: list[Event]) -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
+    conversation = began(b"PIPELINING")
     assert conversation.receive(said) == events
     assert conversation.stage is Stage.OVER
     assert conversation.receive(b"250 ok\r\n") == []
@@ -145,34 +131,64 @@ def test_a_conversation_that_cannot_go_on(said: bytes, events: list[Event]) -> N
 
 def test_unsolicited_words_end_it() -> None:
     assert greeted().receive(b"250 ok\r\n") == [Broken("unsolicited")]
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
+    conversation = began(b"PIPELINING")
     conversation.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    conversation.output()
     events = conversation.receive(b"250 queued\r\n421 idle for too long\r\n")
-    assert events == [Done(Reply(250, b"queued")), Broken("unsolicited")]
+    assert events == [Done(Reply(250, b"queued")), Broken("closing")]
 
 
-@pytest.mark.parametrize("banner", [b"554 no\r\n", b"421 busy\r\n", b"354 what\r\n", b"SSH-2.0-x\r\n"])
-def test_a_greeting_that_is_none(banner: bytes) -> None:
-    (event,) = Conversation(b"gate").receive(banner)
+@pytest.mark.parametrize(
+    "said", [b"250 ok\r\n250 ok\r\n354 go\r\n250 queued\r\n", b"250 ok\r\n250 ok\r\n354 go\r\nnonsense\r\n"]
+)
+def test_i2_an_answer_to_content_that_was_not_sent_yet_is_none(said: bytes) -> None:
+    conversation = began(b"PIPELINING")
+    (event,) = conversation.receive(said)
     assert isinstance(event, Broken)
+    assert conversation.output() == b"", "the content stays here"
+    assert not conversation.dot_sent
+
+
+def test_i2_replies_run_ahead_of_commands_that_go_one_by_one() -> None:
+    conversation = began()
+    assert conversation.receive(b"250 ok\r\n250 ok\r\n354 go\r\n250 queued\r\n") == [Broken("unsolicited")]
+    assert conversation.output() == b""
 
 
 def test_a_next_hop_cannot_speak_to_our_client() -> None:
-    conversation = greeted(b"PIPELINING")
-    conversation.begin(Letter())
+    conversation = began(b"PIPELINING")
     conversation.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    conversation.output()
     events = conversation.receive(b"250-one\r250 two\0\x1b[2J\r\n250 \xc3\xa7\r\n")
     assert events == [Done(Reply(250, b"one?250 two??[2J ??"))]
 
 
+@pytest.mark.parametrize("code", [200, 354, 399, 599])
+@pytest.mark.parametrize("at", range(3))
+def test_i4_a_code_that_grants_nothing_is_never_success(at: int, code: int) -> None:
+    """What is neither asked for nor a refusal ends the conversation; no message is taken for delivered."""
+    conversation = began(b"PIPELINING")
+    said = [b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
+    said[at] = b"%d what\r\n" % code
+    events = conversation.receive(b"".join(said))
+    assert all(isinstance(event, Broken) or event.reply.code == 599 for event in events)
+
+
 def test_extensions() -> None:
-    assert Extensions.of([b"pipelining", b"8bitmime", b"SMTPUTF8", b"DSN", b"SIZE 1000"]) == Extensions(
-        True, True, True, True, 1000
-    )
-    assert Extensions.of([b"SIZE"]).size == 0
-    assert Extensions.of([b"SIZE x"]).size == 0
-    assert Extensions.of([b"AUTH PLAIN"]) == NOTHING
+    offered = {b"PIPELINING": b"", b"8BITMIME": b"", b"SMTPUTF8": b"", b"DSN": b"", b"SIZE": b"1000"}
+    assert Extensions.of(offered) == Extensions(True, True, True, True, 1000)
+    assert Extensions.of({b"SIZE": b""}).size == 0
+    assert Extensions.of({b"SIZE": b"x"}).size == 0
+    assert Extensions.of({b"AUTH": b"PLAIN"}) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [(None, None, None), (None, 0, None), (0, 0, 0), (0, 7, 7), (None, 7, 7), (9, 7, 7)],
+)
+def test_what_several_hosts_can_take(one: int | None, other: int | None, both: int | None) -> None:
+    assert EVERYTHING._replace(size=one).common(NOTHING._replace(size=other)) == NOTHING._replace(size=both)
+    assert EVERYTHING._replace(size=other).common(EVERYTHING._replace(size=one)) == EVERYTHING._replace(size=both)
 
 
 DSN = {b"RET": b"RET=HDRS", b"ENVID": b"ENVID=Ab+2B"}
@@ -233,11 +249,15 @@ def test_what_this_next_hop_cannot_take(letter: Letter, offered: Extensions, cod
     assert refusal.text.startswith(enhanced)
 
 
-@settings(max_examples=200, deadline=None)
-@given(noise=st.binary(max_size=300), cut=st.integers(0, 300))
-def test_noise_never_raises_and_is_framing_independent(noise: bytes, cut: int) -> None:
-    whole, pieces = greeted(b"PIPELINING"), greeted(b"PIPELINING")
-    whole.begin(Letter())
-    pieces.begin(Letter())
+REPLIES = st.sampled_from(
+    [b"250 ok\r\n", b"250-ok\r\n250 ok\r\n", b"354 go\r\n", b"421 bye\r\n", b"550 no\r\n", b"250 x", b"9"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(noise=st.one_of(st.binary(max_size=300), st.lists(REPLIES, max_size=8).map(b"".join)), cut=st.integers(0, 300))
+@pytest.mark.parametrize("keywords", [(), (b"PIPELINING",)])
+def test_noise_never_raises_and_is_framing_independent(keywords: tuple[bytes, ...], noise: bytes, cut: int) -> None:
+    whole, pieces = began(*keywords), began(*keywords)
     assert whole.receive(noise) == pieces.receive(noise[:cut]) + pieces.receive(noise[cut:])
     assert whole.output() == pieces.output()

@@ -107,7 +107,7 @@ def test_parameters_are_kept_as_they_were_sent() -> None:
     ("argument", "code"),
     [
         (b"FROM:<a@b.test> MT-PRIORITY=3", 555),
-        (b"FROM:<a@b.test> AUTH=<>", 555),
+        (b"FROM:<a@b.test> AUTH=a+2", 501),
         (b"FROM:<a@b.test> SIZE=1 SIZE=2", 501),
         (b"FROM:<a@b.test> SIZE=x", 501),
         (b"FROM:<a@b.test> SIZE", 501),
@@ -135,3 +135,8 @@ def test_what_is_taken_holds_no_octet_that_could_end_a_path_or_a_line(noise: byt
     if isinstance(parsed, Path):
         assert not set(parsed.mailbox) & set(b"\0\r\n\t")
         assert parsed.mailbox.startswith(b'"') or not set(parsed.mailbox) & set(b"<> ,;:()")
+
+
+@pytest.mark.parametrize("value", [b"<>", b"e+3Dmc2@example.com"])
+def test_whom_a_client_says_it_sends_for_is_accepted_and_dropped(value: bytes) -> None:
+    assert mail_path(b"FROM:<a@b.test> SIZE=1 AUTH=" + value) == Path(b"a@b.test", {b"SIZE": b"SIZE=1"})

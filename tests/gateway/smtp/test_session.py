@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway import limits
 from gateway.smtp import replies
-from gateway.smtp.session import Data, Event, Fault, Mail, Message, Offer, Rcpt, Session, State
+from gateway.smtp.events import Data, Event, Fault, Mail, Message, Offer, Rcpt, State
+from gateway.smtp.session import Session
 
 SIZE_MAX = 100_000
 

@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
 from gateway import limits
-from gateway.config import Address, Upstream
-from gateway.metrics import Metrics
+from gateway.config import Address
+from gateway.smtp import connection
 from gateway.smtp import upstream as pool
+from gateway.smtp.client import Extensions
 from gateway.smtp.replies import Reply
-from gateway.smtp.upstream import SmtpUpstream
 from tests.conftest import eventually_async, free_port
 from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
-
-
-@dataclass(eq=False)
-class Letter:
-    path: bytes = b"b@example.test"
-    sender: bytes = b"a@example.test"
-    sender_parameters: dict[bytes, bytes] = field(default_factory=dict)
-    parameters: dict[bytes, bytes] = field(default_factory=dict)
-    content: bytes = b"Subject: x\r\n\r\nbody\r\n"
-    dotted: bool = False
-    deadline: float = 0.0
-    retried: bool = False
-    replies: list[Reply] = field(default_factory=list)
-
-    def done(self, reply: Reply) -> None:
-        self.replies.append(reply)
-
-
-@asynccontextmanager
-async def pooled(*ports: int, connections_max: int = 10) -> AsyncIterator[SmtpUpstream]:
-    hosts = tuple(Address("127.0.0.1", port) for port in ports)
-    upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, connections_max), Metrics())
-    try:
-        yield upstream
-    finally:
-        await upstream.close()
-
-
-async def answers(upstream: SmtpUpstream, *letters: Letter) -> list[Reply]:
-    """Send, and wait until each has its one answer."""
-    for letter in letters:
-        letter.deadline = letter.deadline or asyncio.get_running_loop().time() + limits.SMTP_DELIVERY_S
-        upstream.send(letter)
-    await eventually_async(lambda: all(letter.replies for letter in letters), what="answers")
-    assert [len(letter.replies) for letter in letters] == [1] * len(letters)
-    return [letter.replies[0] for letter in letters]
+from tests.gateway.smtp.pool import Letter, answers, at_any, counted, pooled
 
 
 async def test_start_learns_what_the_next_hop_offers_and_keeps_the_connection() -> None:
@@ -94,7 +56,7 @@ async def test_nobody_listens() -> None:
 
 async def test_the_return_of_a_next_hop_is_noticed_without_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
-    monkeypatch.setattr(limits, "SMTP_RECONNECT_S", 0.01)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.01)
     hop = Hop(port=free_port())
     async with pooled(hop.port) as upstream:
         await upstream.start()
@@ -102,9 +64,9 @@ async def test_the_return_of_a_next_hop_is_noticed_without_traffic(monkeypatch: 
             await eventually_async(lambda: upstream.up, what="next hop up")
 
 
-async def test_hosts_are_tried_in_order() -> None:
-    async with Hop() as second, pooled(free_port(), second.port) as upstream:
-        assert (await answers(upstream, Letter()))[0].code == 250
+async def test_one_dead_host_of_two_costs_no_message() -> None:
+    async with Hop() as hop, pooled(free_port(), hop.port) as upstream:
+        assert (await answers(upstream, *(Letter() for _ in range(20)))) == [Reply(250, b"2.0.0 queued")] * 20
         assert upstream.up
 
 
@@ -195,16 +157,14 @@ async def test_waiting_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_idle_connections_are_left_with_quit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
-    monkeypatch.setattr(limits, "SMTP_NEXT_HOP_IDLE_S", 0.05)
-    async with Hop() as hop, pooled(hop.port) as upstream:
+    async with Hop() as hop, pooled(hop.port, idle_s=0) as upstream:
         await answers(upstream, Letter())
         await eventually_async(lambda: not hop.open, what="connection closed")
         assert hop.commands[-1] == b"QUIT"
 
 
-async def test_a_connection_carries_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SMTP_MESSAGES_PER_CONNECTION", 3)
-    async with Hop() as hop, pooled(hop.port, connections_max=1) as upstream:
+async def test_a_connection_carries_a_bounded_number_of_messages() -> None:
+    async with Hop() as hop, pooled(hop.port, connections_max=1, messages_per_connection=3) as upstream:
         await answers(upstream, *(Letter() for _ in range(7)))
         assert hop.connections == 3
         assert len(hop.received) == 7
@@ -236,3 +196,107 @@ async def test_closing_answers_everybody() -> None:
         late = Letter()
         upstream.send(late)
         assert late.replies == [pool.UNREACHABLE]
+
+
+@pytest.mark.parametrize("how", [HANG_UP, b"421 4.4.2 idle\r\n"])
+async def test_a_connection_that_only_waited_may_be_stale_too(how: bytes) -> None:
+    """One that was opened to learn what the next hop offers carries its first message much later."""
+    async with Hop(script={"MAIL": [how]}) as hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        assert (await answers(upstream, Letter()))[0].code == 250
+        assert upstream.up
+        assert hop.connections == 2
+
+
+async def test_connections_go_to_hosts_by_weight_and_to_one_that_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.05)
+    light, heavy = Hop(), Hop()
+    async with light, heavy, pooled(light.port, heavy.port, weights=(1, 9), messages_per_connection=1) as upstream:
+        await answers(upstream, *(Letter() for _ in range(200)))
+        assert len(light.received) + len(heavy.received) == 200
+        assert 0 < len(light.received) < len(heavy.received)
+        await heavy.stop()
+        replies = await answers(upstream, *(Letter() for _ in range(20)))
+        assert {reply.code for reply in replies} == {250}, "the other takes them"
+        await heavy.start()
+        before = len(heavy.received)
+
+        async def back() -> bool:
+            await answers(upstream, Letter())
+            return len(heavy.received) > before
+
+        await eventually_async(back, within=30, what="traffic at the host that is back")
+
+
+async def test_a_host_that_takes_connections_but_no_message_is_left_alone() -> None:
+    async with Hop(always={"MAIL": HANG_UP}) as bad, Hop() as good, pooled(bad.port, good.port) as upstream:
+        replies = [(await answers(upstream, Letter()))[0] for _ in range(30)]
+        assert sum(reply.code != 250 for reply in replies) <= 1
+
+
+async def test_after_a_long_outage_a_message_is_reason_enough_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a host is out of favour: there is no other, so the next message does not wait for that."""
+    monkeypatch.setattr(limits, "SMTP_RECONNECT_S", 0.1)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MIN", 1000.0)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 1000.0)
+    hop = Hop(port=free_port())
+    async with pooled(hop.port) as upstream:
+        assert await answers(upstream, Letter()) == [pool.UNREACHABLE]
+
+        async def sent() -> bool:
+            return (await answers(upstream, Letter()))[0].code == 250
+
+        async with hop:
+            await eventually_async(sent, within=30, what="a message at the host that is back")
+
+
+async def test_while_all_hosts_fail_there_is_one_attempt_at_a_time() -> None:
+    async with Hop(always={"CONNECT": b"421 4.3.2 busy\r\n"}) as hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        assert await answers(upstream, *(Letter() for _ in range(100))) == [pool.UNREACHABLE] * 100
+        assert hop.connections == 1, "they were deferred without another look"
+
+
+async def test_a_name_is_resolved_and_all_its_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Hop() as hop:
+        looked_up = []
+
+        async def resolved(host: str, port: int) -> list[tuple[str, int]]:
+            looked_up.append(host)
+            return [(f"127.0.0.{last}", port) for last in (2, 3, 1)]
+
+        monkeypatch.setattr(connection, "_resolved", resolved)
+        async with at_any(Address("relay.example.test", hop.port), messages_per_connection=1) as (upstream, metrics):
+            assert (await answers(upstream, Letter(), Letter()))[0].code == 250
+            assert looked_up.count("relay.example.test") >= 2, "for each new connection"
+            assert counted(metrics) == {}
+
+
+async def test_a_name_that_does_not_resolve_defers() -> None:
+    async with at_any(Address("gone.invalid", 25)) as (upstream, metrics):
+        assert await answers(upstream, Letter()) == [pool.UNREACHABLE]
+        assert counted(metrics) == {"unreachable": 1}
+
+
+async def test_what_hosts_offer_is_what_all_of_them_offer() -> None:
+    one, other = Hop(keywords=[b"SIZE 9000", b"8BITMIME", b"DSN"]), Hop(keywords=[b"SIZE 5000", b"8BITMIME"])
+    async with one, other, pooled(one.port, other.port) as upstream:
+        await upstream.start()
+        assert upstream.extensions == Extensions(eight_bit_mime=True, size=5000)
+
+
+async def test_i4_what_a_host_lacks_that_was_away_at_the_start_is_temporary() -> None:
+    """Its client was promised 8BITMIME by its EHLO and cannot know better before the next; after that, it is final."""
+    hop = Hop(keywords=[b"PIPELINING"], port=free_port())
+    letter = {"sender_parameters": {b"BODY": b"BODY=8BITMIME"}, "content": b"\r\n\xc3\xa7\r\n"}
+    async with pooled(hop.port) as upstream:
+        await upstream.start()
+        async with hop:
+            await eventually_async(lambda: upstream.up, within=30, what="next hop up")
+            (reply,) = await answers(upstream, Letter(**letter))
+            assert (reply.code, reply.text[:6]) == (451, b"4.6.3 ")
+    async with hop, pooled(hop.port) as upstream:
+        await upstream.start()
+        (reply,) = await answers(upstream, Letter(**letter))
+        assert (reply.code, reply.text[:6]) == (554, b"5.6.3 ")

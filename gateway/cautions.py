@@ -1,0 +1,84 @@
+"""What `check-config` warns of: a configuration that can be served as it is, and may not do what was meant.
+
+A caution is no problem: nothing is refused for it, and the exit code stays 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from filters.dkim import RSA_BITS_GOOD
+from filters.model import Existing, Kind
+from gateway.config import Config, DkimKey, Rule
+from gateway.toml import Lines, Problem
+
+_STRANGERS: Final = 0o077  # who else than its owner may do something with a key file
+
+
+def cautions(config: Config) -> list[Problem]:
+    """Everything worth a second look, in the order of the lines of the file."""
+    lines = Lines(config.path.read_text(encoding="utf-8"))
+    found = [*_streams(config, lines), *_keys(config, lines)]
+    return sorted(found, key=lambda caution: caution.line)
+
+
+def _streams(config: Config, lines: Lines) -> Iterator[Problem]:
+    """How the commercial mail of each stream is signed."""
+    for at, rule in enumerate(config.rules):
+        stream = rule.stream
+        upstream = config.upstreams.get(stream.upstream)
+        commercial = stream.kind is Kind.COMMERCIAL or stream.may_declare
+        if not commercial or stream.brand is None or upstream is None or upstream.protocol != "smtp":
+            continue
+        line = lines.of(("stream", at, "dkim_existing"))
+        if stream.dkim_existing is Existing.KEEP:
+            text = "signatures that messages come with are kept, and the notice breaks them"
+            yield Problem(line, "stream.dkim_existing", text, 'write "strip", unless somebody reads them nevertheless')
+        keys = config.dkim.get(stream.brand.code, ())
+        if not keys:
+            text = (
+                f"nothing signs the mail of stream {stream.name!r} here; without a signature over List-Unsubscribe "
+                "mail programs offer no one-click unsubscribe (RFC 8058)"
+            )
+            fix = f"sign it at the next hop, or give brand {stream.brand.code} a dkim key"
+            yield Problem(lines.of(("stream", at)), "stream", text, fix)
+        yield from _alignment(rule, keys, lines.of(("stream", at, "match")))
+
+
+def _alignment(rule: Rule, keys: tuple[DkimKey, ...], line: int) -> Iterator[Problem]:
+    """DMARC wants one signature of the domain in From (RFC 7489 §3.1.1); all we know of it is the sender's domain."""
+    sender = (rule.match.mail_from_domain or b"").decode("ascii")
+    domains = sorted({key.signer.domain for key in keys})
+    if sender and domains and not any(_related(sender, domain) for domain in domains):
+        text = f"{sender} is neither a signing domain nor above or below one ({', '.join(domains)})"
+        fix = "DMARC fails unless both belong to one registered domain, which cannot be told from their names"
+        yield Problem(line, "stream.match", text, fix)
+
+
+def _related(one: str, other: str) -> bool:
+    return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")
+
+
+def _keys(config: Config, lines: Lines) -> Iterator[Problem]:
+    """The files of the keys, and how strong these are."""
+    for at, (code, keys) in enumerate(config.dkim.items()):
+        line = lines.of(("brand", at, "dkim"))
+        for key in keys:
+            if key.signer.weak:
+                text = f"{key.path}: an RSA key of {key.signer.bits} bits"
+                fix = f"some verifiers take it for none; make one of {RSA_BITS_GOOD} with: izinli dkim-key"
+                yield Problem(line, f"brand.dkim ({code})", text, fix)
+            if mode := _open_to(key.path):
+                text = f"{key.path}: others than its owner have access (mode {mode:04o})"
+                yield Problem(line, f"brand.dkim ({code})", text, f"chmod 600 {key.path}")
+
+
+def _open_to(path: Path) -> int:
+    """The permissions of a key file that strangers have a part in; else 0."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError:  # gone since the configuration was read: the key in memory signs
+        return 0
+    return mode if mode & _STRANGERS else 0

@@ -1,0 +1,100 @@
+"""`[[account]]`: who may log in, as an ESME over SMPP or as a mail client with AUTH, or as both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.config.listener import Listener
+from gateway.config.upstream import Upstream
+from gateway.config.values import secret, word
+from gateway.passwords import Hash, Stored
+from gateway.toml import Table, meant
+
+# What only an ESME has: how its binds go on to the SMSC.
+ESME_KEYS: Final = ("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may log in here; an ESME also says how its mirrored bind logs in at the SMSC."""
+
+    system_id: bytes
+    password: bytes  # empty: only its hash is kept
+    upstream_system_id: bytes = b""
+    upstream_password: bytes = b""
+    upstream: str = ""  # empty: no ESME, mail only
+    binds_max: int = 16
+    window: int = 200  # submits a bind may have unanswered
+    password_hash: Hash | None = None
+
+    @property
+    def is_esme(self) -> bool:
+        return bool(self.upstream)
+
+    @property
+    def stored(self) -> Stored:
+        """What AUTH compares with."""
+        return Stored(self.password, self.password_hash)
+
+
+def read_accounts(
+    tables: list[Table], upstreams: dict[str, Upstream], listeners: tuple[Listener, ...], home: Path
+) -> dict[bytes, Account]:
+    """All accounts by name. One without any key of an ESME is a mail client's, if there is a listener with AUTH."""
+    accounts: dict[bytes, Account] = {}
+    has_auth = any(listener.auth != "none" for listener in listeners)
+    for table in tables:
+        system_id = word(table, "system_id")
+        if system_id in accounts:
+            table.note("system_id", f"account {system_id.decode()!r} is defined twice")
+        if has_auth and not any(key in table.values for key in ESME_KEYS):
+            password, hashed = _password(table, home, hash_allowed=True)
+            account = Account(system_id, password, password_hash=hashed)
+        else:
+            account = _esme(table, system_id, upstreams, accounts, home)
+        table.finish()
+        accounts[system_id] = account
+    return accounts
+
+
+def _esme(
+    table: Table, system_id: bytes, upstreams: dict[str, Upstream], accounts: dict[bytes, Account], home: Path
+) -> Account:
+    smscs = [upstream.name for upstream in upstreams.values() if upstream.protocol == "smpp"]
+    upstream = table.text("upstream", smscs[0] if smscs else "")
+    if upstream not in smscs:
+        table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
+    account = Account(
+        system_id,
+        _password(table, home, hash_allowed=False)[0],
+        word(table, "upstream_system_id"),
+        secret(table, "upstream_password_file", home),
+        upstream,
+        table.number("binds_max", 16, 1, 1000),
+        table.number("window", 200, 1, 10_000),
+    )
+    shared = [
+        other.system_id.decode()
+        for other in accounts.values()
+        if other.is_esme and (other.upstream, other.upstream_system_id) == (upstream, account.upstream_system_id)
+    ]
+    if shared:
+        fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
+        table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
+    return account
+
+
+def _password(table: Table, home: Path, *, hash_allowed: bool) -> tuple[bytes, Hash | None]:
+    """The password itself or its hash, from a file."""
+    if "password_hash_file" not in table.values:
+        return secret(table, "password_file", home), None
+    line = secret(table, "password_hash_file", home)
+    if not hash_allowed:
+        fix = "write password_file instead"
+        table.note("password_hash_file", "an ESME's password is too short for a hash to hide, and SMPP needs it", fix)
+    if "password_file" in table.values:
+        table.note("password_file", "there is a password_hash_file too", "leave one of them out")
+    found = table.parsed("password_hash_file", Hash.parse, line.decode("ascii", "replace")) if line else None
+    return b"", found
