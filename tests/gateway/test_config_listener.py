@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import limits, passwords
+from gateway import dkim_key, limits, passwords
 from gateway.config import Config, ConfigError, UnixAddress, load
 from gateway.init import init, sample
 from tests.certificates import make_authority
@@ -27,6 +27,7 @@ def home(tmp_path: Path) -> Path:
     certificate, key = make_authority(tmp_path / "authority").issue("mail.example.test")
     shutil.copy(certificate, tmp_path / "keys/mail.pem")
     shutil.copy(key, tmp_path / "keys/mail.key")
+    dkim_key.create(tmp_path / "keys/dkim.pem", "example.com.tr", "izinli", "ed25519")
     (tmp_path / "keys/posta.hash").write_text(f"{passwords.make(b'parola')}\n")
     return tmp_path
 
