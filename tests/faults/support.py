@@ -85,7 +85,7 @@ def astray(writer: IndexWriter, ledger: Ledger) -> list[str]:
         members = ledger.members(kind, MEMBER_STATUS[kind], BUILD_CHUNK_MEMBERS)
         fold = {writer.name(family, one) for chunk in members for one in chunk}
         names = {name for lane in range(LANES) for name in writer.lane(family, lane)}
-        if not fold == names or counted.counts[family] != len(names):
+        if fold != names or counted.counts[family] != len(names):
             said.append(
                 f"{family.name}: {len(fold - names)} missing, {len(names - fold)} surplus, "
                 f"{len(names)} there, {counted.counts[family]} counted"
@@ -176,6 +176,10 @@ class House:
     def final(self, recipients: Sequence[Recipient]) -> list[bool]:
         """The answers once all that was recorded is published."""
         return [self._then.get(one.key, self._before[one.key]) for one in recipients]
+
+    def acknowledged_ns(self, who: int) -> int:
+        """When a withdrawal was acknowledged (`time.monotonic_ns`, the same clock in all processes)."""
+        return self._acknowledged[who, PERSON]
 
     def explains(self, key: Key, listed: bool, asked_ns: int) -> bool:
         """Whether something that was said explains this answer to a question of that moment."""
