@@ -185,9 +185,12 @@ CHUNK = st.sampled_from(
 @given(st.lists(CHUNK, max_size=30), st.integers(1, 50))
 def test_each_accepted_recipient_has_one_answer_however_it_is_cut(chunks: list[bytes], step: int) -> None:
     octets = b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.test>\r\n" + b"".join(chunks)
-    said, messages = talk([octets])
-    assert talk([octets[at : at + step] for at in range(0, len(octets), step)]) == (said, messages)
-    assert said.count(b"250 2.0.0 of ") == sum(messages)
+    whole, cut = talk([octets]), talk([octets[at : at + step] for at in range(0, len(octets), step)])
+    for said, messages in (whole, cut):
+        assert said.count(b"250 2.0.0 of ") == sum(messages)
+    # What came behind a refused DATA is looked at when DATA is refused: only there it matters what is here by then.
+    if b"input after a refused DATA" not in whole[0] + cut[0]:
+        assert cut == whole
 
 
 def talk(pieces: list[bytes]) -> tuple[bytes, list[int]]:
