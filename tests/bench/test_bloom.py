@@ -1,4 +1,4 @@
-"""The comparison of filters compares like with like: none denies a member, all are about as large and as seldom wrong."""
+"""The comparison of filters compares like with like: none denies a member, all are as large and as seldom wrong."""
 
 from __future__ import annotations
 

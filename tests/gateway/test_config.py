@@ -218,3 +218,25 @@ def test_the_highest_link_key_mints_and_all_of_them_read(home: Path) -> None:
     (directory / "link-3.key").write_text("ab" * 32)
     found = keys.load(home / "izinli-data")
     assert (found.link_current, sorted(found.link)) == (3, [0, 3])
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('url = "sqlite"', False),
+        ('url = "sqlite"\nfilter = false', False),
+        ('url = "redis://127.0.0.1:6379/0"', True),
+        ('url = "redis://127.0.0.1:6379/0"\nfilter = false', False),
+    ],
+)
+def test_a_shared_index_has_a_filter_unless_it_is_not_wanted(home: Path, lines: str, expected: bool) -> None:
+    (home / "izinli.toml").write_text(SAMPLE.replace('url = "sqlite"', lines))
+    assert load(home / "izinli.toml").index.filter is expected
+
+
+def test_the_embedded_index_takes_no_filter(home: Path) -> None:
+    text = SAMPLE.replace('url = "sqlite"', 'url = "sqlite"\nfilter = true')
+    (home / "izinli.toml").write_text(text)
+    found = [str(problem) for problem in check.problems(home / "izinli.toml") if problem.key == "index.filter"]
+    assert len(found) == 1
+    assert f"line {line_of(text, 'filter = true')}: " in found[0]

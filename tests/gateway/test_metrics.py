@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from math import isnan
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from filters.consent import outcome_of
 from filters.model import Reason
 from gateway.index.interface import Fault
-from gateway.metrics import ERROR_KINDS, PROTOCOLS, SECONDS, Metrics, exposition
+from gateway.metrics import ERROR_KINDS, FILTER_RESULTS, PROTOCOLS, SECONDS, Metrics, exposition
 
 
 def read(*workers: Metrics, expected: int = 2) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -68,3 +69,20 @@ def test_workers_are_summed_and_states_are_the_worst() -> None:
 def test_a_silent_worker_is_missing() -> None:
     found = read(Metrics())
     assert (found[key("izinli_workers")], found[key("izinli_workers_up")]) == (2, 1)
+
+
+def test_the_filter_is_as_level_as_the_worst_worker() -> None:
+    one, other = Metrics(), Metrics()
+    found = read(one, other)
+    for result in FILTER_RESULTS:
+        assert found[key("izinli_index_filter_total", result=result)] == 0
+    assert found[key("izinli_index_filter_level")] == 0
+    assert isnan(found[key("izinli_index_filter_age_seconds")])
+    for worker, age_s in ((one, 3.0), (other, 7.0)):
+        worker.index_filter["absent"] += 2
+        worker.index_filter_age_s, worker.index_filter_members, worker.index_filter_capacity = age_s, 10, 20
+    one.index_filter_level = 1
+    found = read(one, other)
+    assert found[key("izinli_index_filter_total", result="absent")] == 4
+    assert (found[key("izinli_index_filter_level")], found[key("izinli_index_filter_age_seconds")]) == (0, 7)
+    assert (found[key("izinli_index_filter_members")], found[key("izinli_index_filter_capacity")]) == (10, 20)

@@ -49,7 +49,7 @@ def once(act: Callable[[], object], *, at: int = 1) -> Progress:
     return progress
 
 
-@pytest.mark.parametrize("bits", [LANE_BITS, LANE_BITS + 1, LANE_BITS + 8])
+@pytest.mark.parametrize("bits", [LANE_BITS, LANE_BITS + 1, LANE_BITS + 7])
 def test_every_member_is_in_it(hand: Hand, redis_server: RedisServer, tmp_path: Path, bits: int) -> None:
     hand.bits = bits
     hand.build(MEMBERS, history="abc")
