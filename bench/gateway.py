@@ -59,7 +59,7 @@ name = "Örnek Market"
 title = "Örnek Market Ticaret A.Ş."
 mersis = "0123456789000015"
 iys_code = {brand}
-[[stream]]
+{dkim}[[stream]]
 match = {{ mail_from_domain = "kampanya.example.com.tr" }}
 brand = {brand}
 kind = "commercial"
@@ -73,24 +73,35 @@ recipient_type = "BIREYSEL"
 upstream = "smsc"
 """
 
-CONSENTS = f"""\
-recipient,type,status,source,recipientType,consentDate
-{messages.RECIPIENT},EPOSTA,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00
-{MSISDN},MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00
-"""
+DKIM = 'dkim = { domain = "kampanya.example.com.tr", selector = "bench", key_file = "keys/dkim.pem" }\n'
+
+# smtp-source writes a number before the address when a message has several recipients.
+RECIPIENTS = [messages.RECIPIENT, *(f"{number}{messages.RECIPIENT}" for number in range(messages.RECIPIENTS_MAX))]
+CONSENTS = "recipient,type,status,source,recipientType,consentDate\n" + "".join(
+    f"{recipient},{channel},ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n"
+    for recipient, channel in [*((address, "EPOSTA") for address in RECIPIENTS), (MSISDN, "MESAJ")]
+)
 
 
 @contextmanager
 def gateway(
-    directory: Path, *, protocol: str, next_hop: int, core: int | None = None, profile: Path | None = None
+    directory: Path,
+    *,
+    protocol: str,
+    next_hop: int,
+    core: int | None = None,
+    profile: Path | None = None,
+    signing: bool = False,
 ) -> Iterator[Program]:
     """`izinli serve --only gateway`, its `protocol` door ("smtp" or "smpp") leading to `next_hop`.
 
-    `core` pins it to one processor; with `profile` it runs under the sampler, which writes there when it stops.
+    `core` pins it to one processor; with `profile` it runs under the sampler, which writes there when it stops;
+    `signing`: each mail gets a DKIM signature (RSA, 2048 bits).
     """
-    home = directory / f"izinli-{protocol}"
+    key, name = ("izinli_signing", "izinli, signing (RSA-2048)") if signing else ("izinli", "izinli")
+    home = directory / f"{key}-{protocol}"
     (home / "keys").mkdir(parents=True)
-    with programs.redis(directory) as index:
+    with programs.redis(home) as index:
         ports = {"smtp": free_port(), "smpp": free_port()}
         config = home / "izinli.toml"
         config.write_text(
@@ -104,16 +115,20 @@ def gateway(
                 link_base=LINK_BASE,
                 system_id=SYSTEM_ID,
                 brand=BRAND,
+                dkim=DKIM if signing else "",
             )
         )
-        for name in ("esme", "smsc"):
-            (home / f"keys/{name}.pass").write_text(PASSWORD + "\n")
+        for password in ("esme", "smsc"):
+            (home / f"keys/{password}.pass").write_text(PASSWORD + "\n")
         (home / "consents.csv").write_text(CONSENTS)
         izinli = which(str(Path(sys.executable).with_name("izinli")))
+        if signing:
+            named = ["--domain", "kampanya.example.com.tr", "--selector", "bench"]
+            run([izinli, "dkim-key", *named, "--out", str(home / "keys/dkim.pem")])
         run([izinli, "import", "-c", str(config), "--brand", str(BRAND), str(home / "consents.csv")])
         pinned = [which("taskset"), "-c", str(core)] if core is not None else []
         command = [sys.executable, "-m", "bench.profiled", str(profile)] if profile else [izinli]
-        program = Program("izinli", "izinli", ports[protocol], home / "izinli.log")
+        program = Program(key, name, ports[protocol], home / "izinli.log")
         program.helper = index
         try:
             program.start([*pinned, *command, "serve", "-c", str(config), "--only", "gateway"])
@@ -124,7 +139,7 @@ def gateway(
 
 def prove_notice(directory: Path, program: Program, next_hop: int, file: Path) -> None:
     """One message must arrive at the next hop with a reject link in it; otherwise nothing here is worth measuring."""
-    seen = directory / "seen"
+    seen = directory / f"seen-{program.key}"
     seen.mkdir()
     seen.chmod(0o777)  # smtp-sink writes as somebody else
     dump = seen / file.name

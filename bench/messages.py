@@ -6,6 +6,7 @@ import quopri
 
 SENDER = "duyuru@kampanya.example.com.tr"
 RECIPIENT = "ayse.yilmaz@example.com.tr"
+RECIPIENTS_MAX = 10  # of one message; they are RECIPIENT with a number in front
 
 HEADERS = """\
 From: =?utf-8?Q?=C3=96rnek_Market?= <duyuru@kampanya.example.com.tr>

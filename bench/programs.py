@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,18 @@ anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
 tlsmgr unix - - n 1000? 1 tlsmgr
 """
+
+HARAKA_VERSION = "3.3"
+HARAKA_HOME = Path(__file__).parent / "work/haraka"
+HARAKA_INSTALL_S_MAX = 180.0  # some fifty packages
+# As `haraka -i` writes it, but for these: one plugin that takes every recipient, one that passes mail on.
+HARAKA_FILES = {
+    "config/smtp.ini": "[main]\nlisten=127.0.0.1:{port}\n",
+    "config/smtp_forward.ini": "host=127.0.0.1\nport={next_hop}\n",
+    "config/plugins": "anyone\nqueue/smtp_forward\n",
+    "config/loglevel": "WARN\n",
+    "plugins/anyone.js": "exports.hook_rcpt = (next) => next(OK)\n",
+}
 
 
 @contextmanager
@@ -98,6 +112,37 @@ def postfix_proxy_filter(directory: Path, next_hop: int) -> Iterator[Program]:
         yield program
     finally:
         program.stop()
+
+
+@contextmanager
+def haraka(directory: Path, next_hop: int) -> Iterator[Program]:
+    """Haraka's smtp_forward: it too passes each message on before it answers the dot. Checks and changes nothing."""
+    script = str(_haraka_installed())
+    home = directory / "haraka"
+    port = free_port()
+    run([which("node"), script, "-i", str(home)])
+    for name, content in HARAKA_FILES.items():
+        (home / name).write_text(content.format(port=port, next_hop=next_hop))
+    program = Program("haraka", f"Haraka {HARAKA_VERSION} smtp_forward", port, directory / "haraka.log")
+    program.start([which("node"), script, "-c", str(home)])
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def _haraka_installed() -> Path:
+    """The script that starts it; the first time it is fetched. Raises Missing."""
+    script = HARAKA_HOME / "node_modules/Haraka/bin/haraka"
+    if not script.exists():
+        options = ["--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional"]
+        where = ["--prefix", str(HARAKA_HOME), f"Haraka@{HARAKA_VERSION}"]
+        try:
+            run([which("npm"), "install", *options, *where], seconds_max=HARAKA_INSTALL_S_MAX)
+        except (RuntimeError, subprocess.TimeoutExpired) as why:
+            shutil.rmtree(HARAKA_HOME, ignore_errors=True)
+            raise Missing("npm could not install it") from why
+    return script
 
 
 @contextmanager

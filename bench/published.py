@@ -9,11 +9,11 @@ from __future__ import annotations
 NOTES = {
     "smtp-2k": (
         "Not measured in this run (another machine, HAProxy 0.11–0.13 ms there):"
-        " Haraka 3.3 smtp_forward 2.87 ms, Postfix relay with queue 3.5 ms."
+        " Postfix relay with queue 3.5 ms."
     ),
     "smtp-60k": (
         "Not measured in this run (another machine, HAProxy 0.23–0.28 ms there):"
-        " Haraka 3.3 smtp_forward 4.1 ms, Postfix relay with queue 4.6 ms."
+        " Postfix relay with queue 4.6 ms."
     ),
     "smpp-1": (
         "Not measured in this run (another machine, HAProxy 36 µs there): a 40-line proxy on node-smpp 156 µs,"
