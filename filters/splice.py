@@ -96,7 +96,7 @@ class _Block(NamedTuple):
             found.append(at)
             if len(found) > PLACEHOLDERS_MAX:
                 raise Unfit(f"more than {PLACEHOLDERS_MAX} placeholders in one part")
-            visible = visible or not self.markup or html.comment_around(text, at) < 0
+            visible = visible or not self.markup or not html.hidden(text, at)
             at = text.find(PLACEHOLDER, at + len(PLACEHOLDER))
         # What a PGP signature in the text may cover is not changed; behind it there is room.
         return found if visible and _PGP not in text else []
