@@ -10,7 +10,20 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli_common import AsJson, ConfigFile, console, control, print_json, progress_bar, reachable
+from gateway.cli_common import (
+    EX_UNAVAILABLE,
+    AsJson,
+    ConfigFile,
+    console,
+    control,
+    fail,
+    keys_of,
+    load_config,
+    print_json,
+    progress_bar,
+    reachable,
+    settings_of,
+)
 
 index_app = typer.Typer(
     help="The consent index: how it is, build it anew, compare it with the ledger.", no_args_is_help=True
@@ -80,19 +93,62 @@ def verify(
 
 
 @index_app.command()
+def snapshot(config: ConfigFile, as_json: AsJson = False) -> None:
+    """Write the filter's file of this machine now; the service does so by itself."""
+    from gateway.index.snapshot import SnapshotFault
+    from gateway.keeper import take
+
+    loaded = load_config(config)
+    keys = keys_of(loaded, create=False)
+    try:
+        with progress_bar("members") as bar:
+            task = bar.add_task("reading", total=None, done=0)
+
+            def advance(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total, done=done)
+
+            taken = asdict(take(loaded, keys, advance))
+    except (SnapshotFault, OSError) as error:
+        fail(str(error), EX_UNAVAILABLE)
+    if as_json:
+        print_json(taken)
+    else:
+        console.print(
+            f"{escape(str(taken['path']))}: epoch {taken['epoch']}, {taken['members']:,} members, "
+            f"{taken['octets']:,} octets, {taken['seconds']:.1f} s"
+        )
+
+
+@index_app.command()
 def status(config: ConfigFile, as_json: AsJson = False) -> None:
-    """What the index says of itself."""
+    """What the index says of itself, and the gateway on this machine of it."""
+    from gateway.index import report
     from registry.service import index_status
 
-    settings = control(config)
+    loaded = load_config(config)
     with reachable():
-        found = asdict(index_status(settings))
+        found = asdict(index_status(settings_of(loaded, keys_of(loaded, create=False))))
+    taken, workers = report.filter_file(loaded.data_dir), report.workers(loaded)
+    beside = {"filter_file": taken, "gateway": workers}
     if as_json:
-        print_json(found)
+        print_json(found | {name: one if isinstance(one, str) else asdict(one) for name, one in beside.items()})
         return
     for name, value in found.items():
-        shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
-        console.print(f"{name:18} {escape(shown)}")
+        console.print(f"{name:18} {escape(_shown(value))}")
+    for name, one in beside.items():
+        console.print(f"{name:18} {escape(one if isinstance(one, str) else _listed(asdict(one)))}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _listed(values: dict[str, object]) -> str:
+    return ", ".join(f"{name} {_shown(value)}" for name, value in values.items() if value != ())
 
 
 def _conclusion(was_equal: bool, equal: bool) -> str:

@@ -1,4 +1,4 @@
-"""The command line as somebody types it: each in a process of its own, because that is how exit codes are made."""
+"""What the commands print, and how they end."""
 
 from __future__ import annotations
 
@@ -14,27 +14,9 @@ import pytest
 
 from gateway.passwords import Hash
 from tests.conftest import RedisServer, require, running
+from tests.gateway.command import BRAND, HEADER, config, izinli, use_index
 
-BRAND = ("--brand", "100001")
-HEADER = "recipient,type,status,source,recipientType,consentDate\n"
-
-
-def use_index(config: Path, url: str) -> None:
-    text = config.read_text()
-    assert 'url = "sqlite"' in text
-    config.write_text(text.replace('url = "sqlite"', f'url = "{url}"'))
-
-
-def izinli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    done = izinli("init", tmp_path / "home")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "home/izinli.toml"
+__all__ = ["config"]  # a fixture
 
 
 def test_init_says_what_it_wrote_and_refuses_to_do_it_twice(config: Path) -> None:
