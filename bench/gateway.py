@@ -76,7 +76,10 @@ upstream = "smsc"
 DKIM = 'dkim = { domain = "kampanya.example.com.tr", selector = "bench", key_file = "keys/dkim.pem" }\n'
 
 # smtp-source writes a number before the address when a message has several recipients.
-RECIPIENTS = [messages.RECIPIENT, *(f"{number}{messages.RECIPIENT}" for number in range(messages.RECIPIENTS_MAX))]
+RECIPIENTS = [
+    messages.RECIPIENT,
+    *(f"{number}{messages.RECIPIENT}" for number in range(1, messages.RECIPIENTS_MAX + 1)),
+]
 CONSENTS = "recipient,type,status,source,recipientType,consentDate\n" + "".join(
     f"{recipient},{channel},ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n"
     for recipient, channel in [*((address, "EPOSTA") for address in RECIPIENTS), (MSISDN, "MESAJ")]
