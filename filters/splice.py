@@ -4,8 +4,9 @@ An edit replaces a range of the message, mostly an empty one, by segments with a
 computed once per message; a recipient's copy needs only `fill(link)`.
 
 A part that holds the placeholder `{{izinli_link}}` where a reader can see it gets the link there, at each occurrence,
-and nothing else: whoever writes the placeholder writes the identity of the sender around it. Any other part gets the
-whole notice: HTML before `</body>`, plain text behind an empty line at the end.
+and nothing else: whoever writes the placeholder writes the identity of the sender around it. A part that holds the
+notice already (the message came through a second time) gets the new link in the place of the old one. Any other part
+gets the whole notice: HTML before `</body>`, plain text behind an empty line at the end.
 
 RFC 2045 §6.7 (quoted-printable), §6.8 (base64), RFC 3676 §4 (format=flowed).
 """
@@ -16,12 +17,23 @@ import binascii
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 
 from filters import html, letters
 from filters.dots import LINE_MAX
 from filters.mime import Entity, Unfit
-from filters.wording import CRLF, ENCODED_WIDTH, LINK_MAX, SOFT_BREAK, Notice, framed, notice_segments, quoted_link
+from filters.wording import (
+    BLOCKS_KEPT,
+    CRLF,
+    ENCODED_WIDTH,
+    LINK_MAX,
+    SOFT_BREAK,
+    Notice,
+    framed,
+    notice_segments,
+    quoted_link,
+)
 
 PLACEHOLDER: Final = b"{{izinli_link}}"
 """Where the personal link goes in a message, by its author's wish."""
@@ -29,9 +41,18 @@ PLACEHOLDER: Final = b"{{izinli_link}}"
 PLACEHOLDERS_MAX: Final = 50
 """Placeholders in one part; a bound on how much a message grows. A template has one or two per language."""
 
+_PLACEHOLDERS: Final = re.compile(rb"\{\{izinli_link\}\}|%7[Bb]%7[Bb]izinli_link%7[Dd]%7[Dd]")
+"""As it is written, and as editors write it into the target of a link, where braces are not allowed (RFC 3986 §2.1)."""
+
 _PGP: Final = b"-----BEGIN PGP "
+_PGP_END: Final = b"-----END PGP "
+_FORMER_LINK: Final = rb"(https?://[A-Za-z0-9:/?#@!$()*+,;=%%._~-]{1,%d})" % (LINK_MAX - 8)
+
+# A soft line break, an escaped octet, or an equals sign that others than Python's decoder may read as it pleases them.
+_QUOTED: Final = re.compile(rb"=(?:\r?\n|[0-9A-Fa-f]{2}|=|\Z)")
 
 Fill = Callable[[bytes], bytes]
+Span = tuple[int, int]
 
 
 class Edit(NamedTuple):
@@ -86,49 +107,73 @@ class _Block(NamedTuple):
         after = CRLF if at < len(text) or closed or text.endswith(b"\n") else b""
         return before, after
 
-    def placeholders(self, text: bytes) -> list[int]:
-        """Offsets to be replaced by the link: all of them, if a reader sees at least one."""
-        at = text.find(PLACEHOLDER)
-        if at < 0:
-            return []
-        found, visible = [], False
-        while at >= 0:
-            found.append(at)
+    def places(self, text: bytes) -> list[Span]:
+        """The ranges of `text` that the link replaces: placeholders a reader sees, else links of a notice in it."""
+        # Mostly there is neither; from behind this is known in a third of the time.
+        if text.rfind(b"izinli_link") >= 0:
+            found = [match.span() for match in islice(_PLACEHOLDERS.finditer(text), PLACEHOLDERS_MAX + 1)]
             if len(found) > PLACEHOLDERS_MAX:
                 raise Unfit(f"more than {PLACEHOLDERS_MAX} placeholders in one part")
-            visible = visible or not self.markup or not html.hidden(text, at)
-            at = text.find(PLACEHOLDER, at + len(PLACEHOLDER))
-        # What a PGP signature in the text may cover is not changed; behind it there is room.
-        return found if visible and _PGP not in text else []
+            # What a PGP signature in the text may cover is not changed; behind it there is room.
+            if _PGP not in text and any(self.seen(text, at) for at, _ in found):
+                return found
+        segments = self.segments(quoted=False)
+        if text.rfind(max(segments, key=len)) < 0:
+            return []
+        covered = text.rfind(_PGP_END) if _PGP in text else -1
+        found = []
+        for notice in _former_notice(segments).finditer(text):
+            if notice.start() > covered and self.seen(text, notice.start()):
+                found += [notice.span(group) for group in range(1, len(segments))]
+                if len(found) > PLACEHOLDERS_MAX:
+                    raise Unfit(f"a notice with more than {PLACEHOLDERS_MAX} links in one part")
+        return found
+
+    def seen(self, text: bytes, at: int) -> bool:
+        """Whether a reader is shown what stands at `text[at]`."""
+        return not self.markup or not html.hidden(text, at)
+
+
+@lru_cache(maxsize=BLOCKS_KEPT)
+def _former_notice(segments: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """A notice in a text it was put into before; a group for each link."""
+    return re.compile(_FORMER_LINK.join(map(re.escape, segments)))
 
 
 def _identity(message: bytes, part: Entity, block: _Block) -> list[Edit]:
     """7bit, 8bit and binary: the text is the octets."""
     text = message[part.body : part.end]
-    found = block.placeholders(text)
+    found = block.places(text)
     if found:
-        for at in found:
-            start, stop = text.rfind(b"\n", 0, at) + 1, text.find(CRLF, at)
-            stop = len(text) if stop < 0 else stop
-            links = text.count(PLACEHOLDER, start, stop)
-            if stop - start + links * (block.link_length - len(PLACEHOLDER)) > LINE_MAX:
-                raise Unfit("a line with a placeholder is too long for a link")
-        return [Edit(part.body + at, part.body + at + len(PLACEHOLDER), (b"", b"")) for at in found]
+        _check_room(text, found, block.link_length)
+        return [Edit(part.body + start, part.body + end, (b"", b"")) for start, end in found]
     at = block.point(text).at
     before, after = block.frame(text, at, closed=not text and part.end == len(message))
     return [Edit(part.body + at, part.body + at, framed(part.gap + before, block.segments(quoted=False), after))]
+
+
+def _check_room(text: bytes, found: list[Span], link_length: int) -> None:
+    """Whether each line stays a line with links that long in it. Raises Unfit."""
+    for at, _ in found:
+        begin, stop = text.rfind(b"\n", 0, at) + 1, text.find(CRLF, at)
+        stop = len(text) if stop < 0 else stop
+        growth = sum(link_length - (end - start) for start, end in found if begin <= start < stop)
+        if stop - begin + growth > LINE_MAX:
+            raise Unfit("a line with a placeholder is too long for a link")
 
 
 def _quoted_printable(message: bytes, part: Entity, block: _Block) -> list[Edit]:
     """Placed by the decoded text, spliced into the encoded one between two of its tokens."""
     raw = message[part.body : part.end]
     text = binascii.a2b_qp(raw)
-    found = block.placeholders(text)
+    found = block.places(text)
     if found:
-        return [_quoted_link(raw, part.body, start, end) for start, end in _encoded_placeholders(raw, text, found)]
+        return [_quoted_link(raw, part.body, start, end) for start, end in _encoded_spans(raw, text, found)]
     point = block.point(text)
     at = _encoded_offset(raw, text, point)
     before, after = block.frame(text, point.at, closed=raw.endswith(CRLF) or (not raw and part.end == len(message)))
+    if raw.endswith(b"=", 0, at) and (at < len(raw) or raw.endswith(b"==")):
+        raise Unfit("a text part is encoded ambiguously")
     if at and not raw.endswith(CRLF, 0, at):
         if raw.endswith(b"=", 0, at):
             before = CRLF + before  # completes the soft break that the text was cut off in
@@ -146,13 +191,14 @@ def _base64(message: bytes, part: Entity, block: _Block) -> list[Edit]:
         text = binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
     except binascii.Error as error:
         raise Unfit("a text part is not valid base64") from error
-    found = block.placeholders(text)
-    first = found[0] if found else block.point(text).at
+    found = block.places(text)
+    first = found[0][0] if found else block.point(text).at
     stop = len(raw.rstrip(b" \t\r\n"))
     cut, kept = _full_lines(raw, stop, len(compact), first // 3 * 4)
     head = kept // 4 * 3
     if found:
-        segments = tuple(text[head:].split(PLACEHOLDER))
+        borders = [head, *(border for span in found for border in span), len(text)]
+        segments = tuple(text[start:end] for start, end in zip(borders[::2], borders[1::2], strict=True))
     else:
         before, after = block.frame(text, first, closed=not text)
         segments = framed(text[head:first] + before, block.segments(quoted=False), after + text[first:])
@@ -208,17 +254,60 @@ def _quoted_link(raw: bytes, base: int, start: int, end: int) -> Edit:
     return Edit(base + start, base + end, (before, after), quoted_link)
 
 
-def _encoded_placeholders(raw: bytes, text: bytes, found: list[int]) -> list[tuple[int, int]]:
-    """Where in `raw` the placeholders at `found` in `text` are, proven by decoding what stands between them."""
-    ranges = [match.span() for match in _encoded_forms(PLACEHOLDER, fold=False).finditer(raw)]
-    behind_raw = behind_text = 0
-    for (start, end), at in zip(ranges, found, strict=False):
-        if binascii.a2b_qp(raw[behind_raw:start]) != text[behind_text:at]:
-            break
-        behind_raw, behind_text = end, at + len(PLACEHOLDER)
-    if len(ranges) != len(found) or binascii.a2b_qp(raw[behind_raw:]) != text[behind_text:]:
+def _encoded_spans(raw: bytes, text: bytes, found: list[Span]) -> list[Span]:
+    """Where in `raw` the ranges `found` of `text` are, proven by decoding what stands between them. Raises Unfit."""
+    spans = _as_they_are(raw, text, found)
+    if not _proven(raw, text, spans, found):
+        octets = _encoded_octets(raw, [offset for start, end in found for offset in (start, end - 1)])
+        spans = [(start, end) for (start, _), (_, end) in zip(octets[::2], octets[1::2], strict=True)]
+        if not _proven(raw, text, spans, found):
+            raise Unfit("a placeholder is encoded ambiguously")
+    if any(raw.endswith(b"=", 0, start) for start, _ in spans):
         raise Unfit("a placeholder is encoded ambiguously")
-    return ranges
+    return spans
+
+
+def _as_they_are(raw: bytes, text: bytes, found: list[Span]) -> list[Span]:
+    """The same octets in `raw`, one range behind the other, as far as they can be found."""
+    spans: list[Span] = []
+    behind = 0
+    for start, end in found:
+        at = raw.find(text[start:end], behind)
+        if at < 0:
+            break
+        behind = at + end - start
+        spans.append((at, behind))
+    return spans
+
+
+def _proven(raw: bytes, text: bytes, spans: list[Span], found: list[Span]) -> bool:
+    """Whether `raw` decodes to `text` also piece by piece, with `spans` for the ranges `found`."""
+    behind_raw = behind_text = 0
+    for (raw_start, raw_end), (start, end) in zip(spans, found, strict=False):
+        if binascii.a2b_qp(raw[behind_raw:raw_start]) != text[behind_text:start]:
+            return False
+        behind_raw, behind_text = raw_end, end
+    return len(spans) == len(found) and binascii.a2b_qp(raw[behind_raw:]) == text[behind_text:]
+
+
+def _encoded_octets(raw: bytes, wanted: list[int]) -> list[Span]:
+    """The ranges in quoted-printable `raw` of the decoded octets at the offsets `wanted`, which ascend."""
+    found: list[Span] = []
+    position = decoded = 0
+    for token in _QUOTED.finditer(raw):
+        ahead = token.start() - position
+        while len(found) < len(wanted) and wanted[len(found)] < decoded + ahead:
+            at = position + wanted[len(found)] - decoded
+            found.append((at, at + 1))
+        decoded += ahead
+        position = token.end()
+        if token[0].endswith(b"\n") or len(token[0]) == 1:
+            continue
+        while len(found) < len(wanted) and wanted[len(found)] == decoded:
+            found.append(token.span())
+        decoded += 1
+    starts = (position + offset - decoded for offset in wanted[len(found) :])
+    return found + [(at, at + 1) for at in starts]
 
 
 def _encoded_offset(raw: bytes, text: bytes, point: html.Point) -> int:
@@ -230,7 +319,7 @@ def _encoded_offset(raw: bytes, text: bytes, point: html.Point) -> int:
     if at >= 0 and binascii.a2b_qp(raw[at:]) == rest:
         return at
     # Escaped, or split by a soft break: find the same occurrence, counted from the end.
-    starts = [match.start() for match in _encoded_forms(point.token, fold=True).finditer(raw)]
+    starts = [match.start() for match in _encoded_forms(point.token).finditer(raw)]
     behind = rest.lower().count(point.token)
     if behind > len(starts) or binascii.a2b_qp(raw[starts[-behind] :]) != rest:
         raise Unfit("a text part is encoded ambiguously")
@@ -238,11 +327,11 @@ def _encoded_offset(raw: bytes, text: bytes, point: html.Point) -> int:
 
 
 @lru_cache(maxsize=16)
-def _encoded_forms(token: bytes, fold: bool) -> re.Pattern[bytes]:
-    """All quoted-printable spellings of `token`: characters escaped or not, soft breaks between; `fold`: any case."""
+def _encoded_forms(token: bytes) -> re.Pattern[bytes]:
+    """All quoted-printable spellings of `token`: characters in any case, escaped or not, soft breaks between."""
     characters = []
     for octet in token:
-        cases = sorted({octet, *bytes((octet,)).lower(), *bytes((octet,)).upper()}) if fold else [octet]
+        cases = sorted({octet, *bytes((octet,)).lower(), *bytes((octet,)).upper()})
         escapes = b"|".join(b"(?i:%02X)" % case for case in cases)
         characters.append(b"(?:[%s]|=(?<!==)(?:%s))" % (b"".join(re.escape(bytes((case,))) for case in cases), escapes))
     return re.compile(rb"(?:=\r\n)*+".join(characters))

@@ -8,7 +8,7 @@ import quopri
 
 import pytest
 
-from filters.mail import LINK_MAX, PLACEHOLDER, Unfit, plan
+from filters.mail import LINK_MAX, PLACEHOLDER, Notice, Unfit, plan
 from filters.splice import PLACEHOLDERS_MAX
 from tests.filters.mailtree import LINK, NOTICE, Grown, grown, message, multipart, part, render, single
 
@@ -340,3 +340,92 @@ class TestPlaceholder:
         assert longest_line(copy) <= 998
         with pytest.raises(ValueError, match="401 octets in a plan for 400"):
             made.render(link + b"h")
+
+
+class TestWhatEditorsMakeOfIt:
+    """`href="{{izinli_link}}"` is no URL, so that editors escape the braces."""
+
+    @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+    @pytest.mark.parametrize("target", [b"%7B%7Bizinli_link%7D%7D", b"%7b%7bizinli_link%7d%7D"])
+    def test_the_link_takes_its_place(self, encoding: str, target: bytes) -> None:
+        text = b'<p>\xc5\x9e</p><a href="' + target + b'">{{izinli_link}}</a>\r\n'
+        body = {"base64": in_lines(text, 76), "quoted-printable": quoted(text)}.get(encoding, text)
+        change = only(html(body, encoding))
+        assert change.before == text
+        assert change.after == text.replace(target, LINK).replace(PLACEHOLDER, LINK)
+
+    def test_an_equals_sign_before_it_that_should_be_escaped_is_not_joined_with_a_line_end(self) -> None:
+        for body in (b"<a href={{izinli_link}}>ret</a>\r\n", b"<p>a=</body>", b"<p>a=="):
+            with pytest.raises(Unfit, match="ambiguously"):
+                plan(html(body, "quoted-printable"), NOTICE)
+
+    def test_many_in_one_line_are_counted_as_long_as_they_become(self) -> None:
+        room = 998 - 2 * LINK_MAX
+        line = b"%7B%7Bizinli_link%7D%7D{{izinli_link}}" + b"x" * room
+        assert longest_line(render(html(line + b"\r\n"), link=b"h" * LINK_MAX)) == 998
+        with pytest.raises(Unfit, match="too long"):
+            plan(html(line + b"x\r\n"), NOTICE)
+
+
+class TestSecondPassage:
+    """A message that comes through again: no second notice, and nobody gets another's link."""
+
+    OTHER = b"https://ret.example/r/" + b"Z" * 90
+
+    @pytest.mark.parametrize("first", [LINK, OTHER])
+    @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-9", "us-ascii", "x-unheard-of"])
+    @pytest.mark.parametrize("encoding", ["7bit", "8bit", "quoted-printable", "base64"])
+    @pytest.mark.parametrize("kind", ["plain", "html"])
+    def test_the_new_link_takes_the_old_ones_place(self, kind: str, encoding: str, charset: str, first: bytes) -> None:
+        text = b"metin\r\n" if kind == "plain" else b"<html><body><p>metin</p></body></html>\r\n"
+        body = {"quoted-printable": quoted, "base64": lambda octets: in_lines(octets, 76)}.get(encoding, bytes)(text)
+        fields = (f"Content-Type: text/{kind}; charset={charset}", f"Content-Transfer-Encoding: {encoding}")
+        once = render(single(body, *fields), link=first)
+        second = self.OTHER if first == LINK else LINK
+        assert render(once, link=second) == render(single(body, *fields), link=second)
+
+    def test_also_when_it_was_wrapped(self) -> None:
+        picture = single(b"iVBORw0KGgo=\r\n", "Content-Type: image/png", "Content-Transfer-Encoding: base64")
+        once = render(picture)
+        again = render(once, link=self.OTHER)
+        assert LINK not in again
+        assert again.count(b"multipart/mixed") == 1
+        assert [each.after.replace(self.OTHER, LINK) for each in grown(once, again)] == [
+            each.before for each in grown(once, again)
+        ]
+
+    def test_also_when_somebody_wrote_below_it(self) -> None:
+        text = only(plain(b"metin\r\n", "8bit")).after + b"\r\n_____\r\nliste@example.test\r\n"
+        assert only(plain(text, "8bit"), self.OTHER).after == text.replace(LINK, self.OTHER)
+
+    def test_also_when_it_was_encoded_anew_on_the_way(self) -> None:
+        text = only(html(HTML.format("").encode())).after
+        for encoding, body in (("quoted-printable", quoted(text)), ("base64", in_lines(text, 64))):
+            assert only(html(body, encoding), self.OTHER).after == text.replace(LINK, self.OTHER)
+
+    def test_behind_an_armor_but_not_in_it(self) -> None:
+        armor = b"-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\n%b\r\n-----END PGP SIGNATURE-----\r\n"
+        inside = armor % only(plain(b"", "8bit")).after
+        once = only(plain(inside, "8bit")).after
+        assert once.startswith(inside)
+        assert once.count(LINK) == 2
+        again = only(plain(once, "8bit"), self.OTHER).after
+        assert again.startswith(inside)
+        assert again == inside + once[len(inside) :].replace(LINK, self.OTHER)
+
+    def test_where_no_reader_sees_it_it_does_not_count(self) -> None:
+        hidden = b"<!-- " + only(html(b"<p>")).added + b" --><p>metin"
+        change = only(html(hidden), self.OTHER)
+        assert change.after.startswith(hidden)
+        assert self.OTHER in change.added
+
+    def test_the_notice_of_another_brand_is_not_ours(self) -> None:
+        other = plan(plain(b"metin\r\n"), Notice(text="Başka Ltd.\n{link}", html="<p>Başka Ltd. {link}</p>"))
+        once = b"".join(other.render(LINK))
+        assert b"Ornek Pazarlama" in only(once, self.OTHER).added
+
+    def test_a_part_full_of_notices_is_refused(self) -> None:
+        text = only(plain(b"", "8bit")).after
+        assert only(plain(text * PLACEHOLDERS_MAX, "8bit"), self.OTHER).after.count(self.OTHER) == PLACEHOLDERS_MAX
+        with pytest.raises(Unfit, match="a notice with more than"):
+            plan(plain(text * (PLACEHOLDERS_MAX + 1), "8bit"), NOTICE)
