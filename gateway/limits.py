@@ -127,6 +127,15 @@ SMPP_SOURCES_MAX: Final = 1000  # source addresses whose stream a bind remembers
 SMPP_GROUPS_MAX: Final = 20_000  # long messages under way in one account, some 500 octets each
 SMPP_GROUP_S: Final = 60.0  # without a further part: the rest is judged anew
 SMPP_GROUP_S_MAX: Final = 300.0  # from the first part: a verdict does not live for ever (promise I5)
+# That a commercial text may be put off: consent is asked for when it comes, and a withdrawal must have taken effect
+# after three business days at the latest. By then what was under way is out.
+SMPP_SCHEDULE_S_MAX: Final = 48 * 3600.0
+SMPP_DESTINATIONS_MAX: Final = 254  # of a submit_multi (SMPP 3.4 §4.5.1)
+SMPP_RATE_MAX: Final = 100_000  # the largest `rate` and `burst` of an account: more than a worker carries
+SMPP_CONGESTED_MAX: Final = 1000  # requests unanswered at an SMSC that complained; as large again, it holds nobody back
+SMPP_CONGESTED_GOOD_MIN: Final = 10  # good answers before a small window grows: not at each breath
+SMPP_RECEIPTS_MAX: Final = 10_000  # of refused messages, waiting in one account, some 200 octets each
+SMPP_RECEIPT_S: Final = 600.0  # so long a receipt waits for a bind that takes it
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
 # Processes.
