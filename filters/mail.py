@@ -10,9 +10,10 @@ differs. All other octets are those that were received (promise I6). The declare
   (`splice.insert`);
 * where there is no such part (a picture alone, a signed message, only attachments) the body becomes the first part of
   a new multipart/mixed, its octets and Content- fields unchanged, and the notice the second; a signature stays valid.
+  For signed and encrypted mail the caller may have the header fields alone instead, or a refusal.
 
-`Unfit` is raised for what can carry no notice: encrypted messages, reports, message/partial, text in UTF-16 or invalid
-base64, header sections that readers would understand differently.
+`Unfit` is raised for what can carry no notice: reports, message/partial, text in UTF-16 or invalid base64, header
+sections that readers would understand differently.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from filters.mime import Entity, Unfit, fields, opening, places, top_entity
+from filters.mime import Entity, Seal, Unfit, fields, opening, places, top_entity
+from filters.model import Sealed
 from filters.splice import PLACEHOLDER, Edit, Fill, insert
 from filters.wording import LINK, LINK_MAX, Notice, own_part, quoted_link
 
@@ -87,23 +89,41 @@ class MailPlan:
         return pieces
 
 
-def plan(message: bytes, notice: Notice, *, link_length: int = LINK_MAX, without: Collection[bytes] = ()) -> MailPlan:
+def plan(
+    message: bytes,
+    notice: Notice,
+    *,
+    link_length: int = LINK_MAX,
+    without: Collection[bytes] = (),
+    signed: Sealed = Sealed.WRAP,
+    encrypted: Sealed = Sealed.REFUSE,
+) -> MailPlan:
     """Where notice and links go in `message` (lines end in CRLF, dots are not stuffed). Raises nothing but Unfit.
 
     `link_length`: octets of the longest link to come. An author may have put several into one line, which has room for
     usual ones but not for those of the longest addresses. `without`: header fields to take away, in lower case.
+    `signed`, `encrypted`: what happens to a message that is (`mime.Seal`), where no other text is shown.
     """
-    edits = declare(message, notice, link_length=link_length, without=without)
+    edits = declare(message, notice, link_length=link_length, without=without, signed=signed, encrypted=encrypted)
     return _assemble(message, edits, link_length)
 
 
 def declare(
-    message: bytes, notice: Notice, *, link_length: int = LINK_MAX, without: Collection[bytes] = ()
+    message: bytes,
+    notice: Notice,
+    *,
+    link_length: int = LINK_MAX,
+    without: Collection[bytes] = (),
+    signed: Sealed = Sealed.WRAP,
+    encrypted: Sealed = Sealed.REFUSE,
 ) -> list[Edit]:
     """The edits in the order of the message, disjoint; the first is the one on top. Raises Unfit."""
     top = top_entity(message)
-    found = places(message, top)
-    if found:
+    found, seal = places(message, top)
+    policy = Sealed.WRAP if seal is None else signed if seal is Seal.SIGNED else encrypted
+    if policy is Sealed.REFUSE:
+        raise Unfit(f"{seal} mail cannot carry the notice")
+    if found or policy is Sealed.HEADERS:
         edits = _unsubscribe(message, top, b"")
         for part in found:
             edits += insert(message, part, notice, link_length)

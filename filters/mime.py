@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 DEPTH_MAX: Final = 20
@@ -39,7 +40,8 @@ class Entity(NamedTuple):
     type: bytes  # lower case, b"text/plain"; b"" when it cannot be read
     parameters: dict[bytes, bytes]  # of Content-Type, names in lower case
     encoding: bytes  # lower case, b"7bit" when not given
-    attached: bool  # to be saved rather than shown: Content-Disposition attachment, or a file name
+    attached: bool  # to be saved rather than shown: Content-Disposition attachment or unknown
+    named: bool  # it has a file name, which in most places makes it an attachment too
 
 
 # The header section: fields, each with its folded lines. Possessive, so it is linear and cannot backtrack.
@@ -51,13 +53,14 @@ _ENVELOPE_LINE: Final = re.compile(rb">*From [^\r\n]*\r\n")
 _TYPE: Final = re.compile(rb"\s*([^\s;,/()\"]+/[^\s;,/()\"]+)")
 _PARAMETER: Final = re.compile(rb';\s*+([^\s=;"()]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"()]*))', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
-_COMMENT: Final = re.compile(rb"\([^()]*\)")
+_OUT_OF_COMMENT: Final = re.compile(rb'"(?:[^"\\]|\\.?)*+(?:"|\Z)|\(', re.DOTALL)
+_IN_COMMENT: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _DELIMITER_END: Final = re.compile(rb"(--)?+[ \t]*+(\r\n|\Z)")
 
 _MEANT: Final = frozenset((b"content-type", b"content-transfer-encoding", b"content-disposition"))
 _TEXT: Final = frozenset((b"text/plain", b"text/html"))
 _ENCRYPTED: Final = frozenset((b"multipart/encrypted", b"application/pkcs7-mime", b"application/x-pkcs7-mime"))
-_CLOSED: Final = frozenset((b"multipart/signed", b"multipart/report"))
+_SIGNED: Final = b"multipart/signed"
 # What changes its meaning inside a multipart/mixed, or has no reader to show a notice to.
 _NOT_WRAPPED: Final = frozenset(
     (b"multipart/report", b"message/partial", b"message/external-body", b"message/delivery-status")
@@ -82,7 +85,7 @@ def top_entity(message: bytes) -> Entity:
     """The message itself. Raises Unfit."""
     start, missing = opening(message)
     if missing:
-        return Entity(0, 0, len(message), b"", b"\n", b"text/plain", {}, b"7bit", False)
+        return Entity(0, 0, len(message), b"", b"\n", b"text/plain", {}, b"7bit", False, False)
     return entity(message, start, len(message))
 
 
@@ -99,7 +102,7 @@ def entity(message: bytes, start: int, end: int, default: bytes = b"text/plain")
         gap = b"\r\n" if message.endswith(b"\r\n", 0, end) or start == end else b"\r\n\r\n"
     head = b"\n" + message[start:body].lower()
     if b"\ncontent-" not in head:
-        return Entity(start, body, end, gap, head, default, {}, b"7bit", False)
+        return Entity(start, body, end, gap, head, default, {}, b"7bit", False, False)
     return Entity(start, body, end, gap, head, *_content(message, start, head, default))
 
 
@@ -113,8 +116,10 @@ def fields(head: bytes, prefix: bytes) -> Iterator[re.Match[bytes]]:
         at = head.find(b"\n" + prefix, at + 1)
 
 
-def _content(message: bytes, start: int, head: bytes, default: bytes) -> tuple[bytes, dict[bytes, bytes], bytes, bool]:
-    """What the Content- fields say: `type`, `parameters`, `encoding` and `attached` of an `Entity`."""
+def _content(
+    message: bytes, start: int, head: bytes, default: bytes
+) -> tuple[bytes, dict[bytes, bytes], bytes, bool, bool]:
+    """What the Content- fields say: `type`, `parameters`, `encoding`, `attached` and `named` of an `Entity`."""
     values: dict[bytes, bytes] = {}
     offset = start - 1
     for field in fields(head, b"content-"):
@@ -128,22 +133,40 @@ def _content(message: bytes, start: int, head: bytes, default: bytes) -> tuple[b
     kind, encoding = default, b"7bit"
     parameters: dict[bytes, bytes] = {}
     if b"content-type" in values:
-        found = _TYPE.match(values[b"content-type"])
+        value = _uncommented(values[b"content-type"])
+        found = _TYPE.match(value)
         kind = found[1].lower() if found else b""
-        parameters = _parameters(values[b"content-type"])
-    attached = _has_name(parameters, b"name")
+        parameters = _parameters(value)
+        if _pieced(parameters, b"boundary") or _pieced(parameters, b"charset"):
+            raise Unfit("a boundary or charset is written as RFC 2231 has it, which not all readers know")
+    attached = False
+    named = b"name" in parameters or _pieced(parameters, b"name")
     if b"content-transfer-encoding" in values:
-        encoding = _word(values[b"content-transfer-encoding"]) or encoding
+        encoding = _uncommented(values[b"content-transfer-encoding"]).strip().lower() or encoding
     if b"content-disposition" in values:
-        disposition = values[b"content-disposition"]
-        shown = _word(disposition.partition(b";")[0]) in (b"", b"inline")
-        attached = attached or not shown or _has_name(_parameters(disposition), b"filename")
-    return kind, parameters, encoding, attached
+        disposition = _uncommented(values[b"content-disposition"])
+        attached = disposition.partition(b";")[0].strip().lower() not in (b"", b"inline")
+        file = _parameters(disposition)
+        named = named or b"filename" in file or _pieced(file, b"filename")
+    return kind, parameters, encoding, attached, named
 
 
-def _word(value: bytes) -> bytes:
-    """A field value that is one token: comments and white space off, lower case."""
-    return (_COMMENT.sub(b"", value) if b"(" in value else value).strip().lower()
+def _uncommented(value: bytes) -> bytes:
+    """A field value without comments, which nest, and in which quotes mean nothing (RFC 5322 §3.2.2)."""
+    if b"(" not in value:
+        return value
+    kept = []
+    position = at = depth = 0
+    while lexeme := (_IN_COMMENT if depth else _OUT_OF_COMMENT).search(value, at):
+        at = lexeme.end()
+        if lexeme[0] == b"(":
+            if not depth:
+                kept.append(value[position : lexeme.start()])
+            depth += 1
+        elif depth and lexeme[0] == b")":
+            depth -= 1
+            position = at
+    return b" ".join([*kept, value[position:]] if not depth else kept)
 
 
 def _parameters(value: bytes) -> dict[bytes, bytes]:
@@ -161,50 +184,59 @@ def _parameters(value: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _has_name(parameters: dict[bytes, bytes], name: bytes) -> bool:
-    """Whether a file name is given, in plain or in the forms of RFC 2231 (`name*`, `name*0`)."""
-    return name in parameters or any(key.startswith(name + b"*") for key in parameters)
+def _pieced(parameters: dict[bytes, bytes], name: bytes) -> bool:
+    """Whether a parameter is given in a form of RFC 2231 (`name*`, `name*0`)."""
+    return any(key.startswith(name + b"*") for key in parameters)
 
 
-def places(message: bytes, top: Entity) -> list[Entity]:
-    """The text parts a reader is shown, each of which must get the notice; none: only wrapping helps.
+class Seal(StrEnum):
+    """Why no octet of a message's text may be changed."""
 
-    Raises Unfit for what can be neither entered nor wrapped, and beyond the limits.
-    """
-    if top.type in _TEXT and not top.attached:
-        return [top]
+    SIGNED = "signed"
+    ENCRYPTED = "encrypted"
+
+
+class Places(NamedTuple):
+    """Where the notice goes."""
+
+    parts: list[Entity]  # the text parts a reader is shown, each of which must get it; none: only wrapping helps
+    seal: Seal | None  # why there is none, if it is not for lack of text
+
+
+def places(message: bytes, top: Entity) -> Places:
+    """Raises Unfit for what can be neither entered nor wrapped, and beyond the limits."""
+    if top.type in _TEXT and not top.attached and not top.named:
+        return Places([top], None)
     walk = _Walk(message)
     found = walk.leaves(top, 0)
-    if not found and (walk.encrypted or top.type in _ENCRYPTED):
-        raise Unfit("an encrypted message cannot carry the notice")
     if not found and top.type in _NOT_WRAPPED:
         raise Unfit(f"{top.type.decode()} cannot carry the notice")
-    return found
+    return Places(found, None if found else walk.seal)
 
 
 class _Walk:
     """One descent from the top to the text, with its bounds."""
 
-    __slots__ = ("encrypted", "message", "parts_seen", "places_seen")
+    __slots__ = ("message", "parts_seen", "places_seen", "seal")
 
     def __init__(self, message: bytes) -> None:
         self.message = message
         self.parts_seen = 0
         self.places_seen = 0
-        self.encrypted = False
+        self.seal: Seal | None = None
 
-    def leaves(self, here: Entity, depth: int) -> list[Entity]:
-        if here.type in _ENCRYPTED:  # before the next question: S/MIME always has a file name
-            self.encrypted = True
+    def leaves(self, here: Entity, depth: int, form: bool = False) -> list[Entity]:
+        """The text parts in `here`; `form`: one of an alternative, which is shown whether it has a name or not."""
+        if self._is_sealed(here) or here.attached:  # in this order: S/MIME has the look of a file
             return []
-        if here.attached:
+        if here.named and not (form and here.type in _TEXT):
             return []
         if here.type in _TEXT:
             self.places_seen += 1
             if self.places_seen > PLACES_MAX:
                 raise Unfit(f"more than {PLACES_MAX} text parts")
             return [here]
-        if not here.type.startswith(b"multipart/") or here.type in _CLOSED:
+        if not here.type.startswith(b"multipart/") or here.type == b"multipart/report":
             return []
         if depth >= DEPTH_MAX:
             raise Unfit(f"multiparts nested deeper than {DEPTH_MAX}")
@@ -220,11 +252,20 @@ class _Walk:
         """The reader's program chooses, so each form must have it; a form nobody may touch takes the choice away."""
         found: list[Entity] = []
         for part in self.parts(here):
-            if part.type == b"multipart/signed" or part.type in _ENCRYPTED:
-                self.encrypted = self.encrypted or part.type in _ENCRYPTED
+            if self._is_sealed(part):
                 return []
-            found += self.leaves(part, depth)
+            found += self.leaves(part, depth, form=True)
         return found
+
+    def _is_sealed(self, here: Entity) -> bool:
+        """Whether nobody may change this; remembered, encryption before a signature."""
+        if here.type in _ENCRYPTED:
+            self.seal = Seal.ENCRYPTED
+        elif here.type == _SIGNED:
+            self.seal = self.seal or Seal.SIGNED
+        else:
+            return False
+        return True
 
     def _root(self, here: Entity) -> Entity | None:
         """The part a multipart/related is about: the one its `start` names, else the first (RFC 2387 §3.2)."""

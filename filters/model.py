@@ -47,6 +47,14 @@ class Existing(StrEnum):
     REFUSE = "refuse"  # the message is
 
 
+class Sealed(StrEnum):
+    """What happens to a commercial message whose text nobody may change: a signature covers it, or it is encrypted."""
+
+    WRAP = "wrap"  # it becomes the first part of a multipart/mixed, octet by octet, and the notice the second
+    HEADERS = "headers"  # it goes with the unsubscribe header fields alone
+    REFUSE = "refuse"  # it does not go
+
+
 class Outcome(StrEnum):
     """“Cannot tell” is a value, not an exception: DEFER is temporary for the client (promise I4)."""
 
@@ -102,6 +110,8 @@ class Stream:
     may_declare: bool = False
     observe: bool = False
     dkim_existing: Existing = Existing.STRIP
+    signed_mail: Sealed = Sealed.WRAP  # multipart/signed: the inner signature stays valid
+    encrypted_mail: Sealed = Sealed.REFUSE  # a notice beside what only the recipient can open names the sender to all
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import email
 import pytest
 
 from filters.mail import LINK_MAX, Notice, Unfit, plan, untouched
+from filters.model import Sealed
 from tests.filters.mailtree import LINK, NOTICE, grown, header_items, message, multipart, part, render, single, tree
 
 PLAIN = b"From: a@example.test\r\nSubject: x\r\n\r\nfirst\r\n.\r\nlast\r\n"
@@ -297,6 +298,59 @@ class TestWrapping:
     def test_what_cannot_be_wrapped_is_refused(self, entity: bytes) -> None:
         with pytest.raises(Unfit, match="cannot carry"):
             plan(message(entity), NOTICE)
+
+
+class TestPolicy:
+    """What may happen to mail that nobody may change (`Sealed`)."""
+
+    ENCRYPTED = multipart(
+        "encrypted; protocol=application/pgp-encrypted",
+        "e",
+        part(b"Version: 1", "Content-Type: application/pgp-encrypted"),
+        part(b"-----BEGIN PGP MESSAGE-----", "Content-Type: application/octet-stream"),
+    )
+    SMIME = part(b"MIAGCSqGSIb3", "Content-Type: application/pkcs7-mime; name=smime.p7m; smime-type=enveloped-data")
+    BOTH = multipart("mixed", "m", SIGNED, ENCRYPTED)
+
+    def copy(self, received: bytes, **policy: Sealed) -> bytes:
+        return b"".join(plan(received, NOTICE, **policy).render(LINK))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("entity", "key"),
+        [
+            (SIGNED, "signed"),
+            (multipart("mixed", "m", SIGNED), "signed"),
+            (multipart("alternative", "m", part(b"a"), SIGNED), "signed"),
+            (ENCRYPTED, "encrypted"),
+            (SMIME, "encrypted"),
+            (multipart("mixed", "m", SMIME), "encrypted"),
+            (multipart("alternative", "m", part(b"a"), SMIME), "encrypted"),
+            (BOTH, "encrypted"),
+        ],
+    )
+    def test_each_has_a_key_of_its_own(self, entity: bytes, key: str) -> None:
+        received = message(entity)
+        other = {"signed": "encrypted", "encrypted": "signed"}[key]
+        for rest in Sealed:
+            with pytest.raises(Unfit, match=f"{key} mail cannot carry"):
+                self.copy(received, **{key: Sealed.REFUSE, other: rest})
+            top = b"List-Unsubscribe: <" + LINK + b">\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+            assert self.copy(received, **{key: Sealed.HEADERS, other: rest}) == top + received
+            wrapped = self.copy(received, **{key: Sealed.WRAP, other: rest})
+            assert email.message_from_bytes(wrapped).get_content_type() == "multipart/mixed"
+            assert entity in wrapped
+            assert wrapped.count(LINK) == 2
+
+    def test_text_beside_it_takes_the_notice_whatever_the_policy(self) -> None:
+        received = message(multipart("mixed", "m", part(b"metin", "Content-Type: text/plain"), self.BOTH))
+        copies = {self.copy(received, signed=signed, encrypted=other) for signed in Sealed for other in Sealed}
+        (copy,) = copies
+        assert self.BOTH in copy
+        assert [each.type for each in grown(received, copy)] == ["text/plain"]
+
+    def test_it_is_none_of_the_business_of_other_mail(self) -> None:
+        received = single(b"x\r\n", "Content-Type: image/png")
+        assert self.copy(received, signed=Sealed.REFUSE, encrypted=Sealed.HEADERS) == render(received)
 
 
 def test_other_header_fields_keep_their_order_and_octets() -> None:

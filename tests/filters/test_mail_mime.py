@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from filters.mail import Unfit, plan
@@ -31,6 +33,9 @@ def changed(entity: bytes) -> list[str]:
         (part(b"x", "Content-Type: TEXT/Plain ; Charset=UTF-8"), "plain"),
         (part(b"x", "Content-Type:\r\n text/html;\r\n\tcharset=utf-8"), "html"),
         (part(b"x", "Content-Type: text/html (a; comment)"), "html"),
+        (part(b"x", 'Content-Type: text/html (an "open quote); x="(no \\" comment)"; charset=utf-8'), "html"),
+        (part(b"x", "Content-Type: text/html; charset=utf-8 (never closed; charset=utf-16"), "html"),
+        (part(b"x", "Content-Type: text/html", "Content-Disposition: (a) inline (; filename=a)"), "html"),
         (part(b"x", "Content-Type: text/plain", "Content-Disposition: INLINE"), "plain"),
         (multipart("alternative", "b", PLAIN, HTML), "plain html"),
         (multipart("ALTERNATIVE", "b", PLAIN, HTML), "plain html"),
@@ -43,6 +48,9 @@ def changed(entity: bytes) -> list[str]:
             multipart("mixed", "b", multipart("related", "c", multipart("alternative", "d", PLAIN, HTML), IMAGE)),
             "plain html",
         ),
+        (multipart("alternative", "b", PLAIN, part(b"<p>", 'Content-Type: text/html; name="a.html"')), "plain html"),
+        (multipart("alternative", "b", PLAIN, part(b"x", "Content-Disposition: inline; filename=a")), "plain plain"),
+        (multipart("alternative", "b", FILE, HTML), "html"),
         (multipart("mixed", "b", IMAGE, HTML, PLAIN), "html"),
         (multipart("mixed", "b", FILE, HTML), "html"),
         (multipart("mixed", "b", part(b"x", 'Content-Type: text/plain; name="a.txt"'), HTML), "html"),
@@ -137,7 +145,9 @@ class TestDelimiters:
         (part(b"x", "Content-Type : text/html"), "blank before"),
         (part(b"x", "Content-Type: multipart/mixed"), "no usable boundary"),
         (part(b"x", 'Content-Type: multipart/mixed; boundary=""'), "no usable boundary"),
-        (part(b"x", "Content-Type: multipart/mixed; boundary*0=a; boundary*1=b"), "no usable boundary"),
+        (part(b"x", "Content-Type: multipart/mixed; boundary*0=a; boundary*1=b"), "RFC 2231"),
+        (part(b"x", "Content-Type: text/plain; charset*=us-ascii'en'utf-16"), "RFC 2231"),
+        (part(b"x", "Content-Type: text/plain; charset*0=utf; charset*1=-16"), "RFC 2231"),
         (multipart("mixed", "--", PLAIN), "no usable boundary"),
         (multipart("mixed", "b", b"no header section"), "broken off"),
         (multipart("mixed", "b", b"Content-Type: text/html\r\nno field\r\n\r\nx"), "broken off"),
@@ -154,6 +164,28 @@ def test_the_same_field_twice_is_not_ambiguous() -> None:
 
 def test_a_type_nobody_can_read_is_wrapped() -> None:
     assert b"multipart/mixed" in render(single(b"x\r\n", "Content-Type: text"))
+
+
+def test_comments_mean_nothing_wherever_they_stand() -> None:
+    """The standard library does not know this, so that it is looked at here."""
+    received = single(
+        b"eA==\r\n",
+        "Content-Type: (a (nested \\) one)) text/html(; name=a); charset (b) = utf-8 (; charset=utf-16)",
+        "Content-Transfer-Encoding: (a) BASE64 ()",
+        "Content-Disposition: () inline (; filename=a)",
+    )
+    top = top_entity(received)
+    assert (top.type, top.encoding, top.attached, top.named) == (b"text/html", b"base64", False, False)
+    assert top.parameters == {b"charset": b"utf-8"}
+
+
+@pytest.mark.parametrize("piece", [b"(", b")", b'"', b"\\", b'(\\"', b'"\\"', b"; a=(", b'; a="', b'";(', b"a(b)"])
+def test_a_megabyte_of_a_field_is_read_in_one_pass(piece: bytes) -> None:
+    """Linear: it would take minutes if each quote or comment were tried from its own beginning."""
+    value = piece * (1_000_000 // len(piece))
+    for field in (b"text/html; b=", b"text/html; (", b'text/html; b="', b'text/html; b="\\'):
+        with suppress(Unfit):
+            assert b"multipart/mixed" not in render(single(b"<p>x", "Content-Type: " + (field + value).decode()))
 
 
 class TestBounds:
