@@ -9,9 +9,11 @@ Lengths are octets in the PDU: a septet travels unpacked in an octet of its own,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 SEGMENT_OCTETS = 140  # TP-User-Data of one short message (TS 23.040 §9.2.3.16)
 NOTICE_PARTS_MAX = 3  # a notice fills at most this many segments, in the widest alphabet
@@ -24,6 +26,9 @@ TURKISH = 1  # the one locking shift table that keeps ASCII letters and digits i
 TOTAL_MAX = 255
 
 _ESC = 0x1B
+_JOINER = "\u200d"  # between the halves of an emoji that is several
+_SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+_CLUSTER_UNITS_MAX = 24  # the longest emoji in use, a family with skin tones, has 19
 _CONCAT_HEADER_OCTETS = {CONCAT_8: 5, CONCAT_16: 6}  # without the length octet
 
 
@@ -75,6 +80,21 @@ def _alphabet(coding: int) -> Alphabet | None:
 
 ALPHABETS: tuple[Alphabet | None, ...] = tuple(_alphabet(coding) for coding in range(256))
 """By data_coding."""
+
+CHARSETS: Final = {
+    "gsm": Alphabet.SEPTET,
+    "ascii": Alphabet.OCTET,
+    "latin1": Alphabet.OCTET,
+    "latin5": Alphabet.OCTET,
+    "cp1254": Alphabet.OCTET,
+}
+"""What a sender may mean by a data_coding that its specification leaves open. The notice has the same octets in all."""
+
+
+def alphabets(meant: Mapping[int, Alphabet], *, septets: bool = True) -> tuple[Alphabet | None, ...]:
+    """`ALPHABETS` with what one sender means by some codings. Without `septets` no text in them takes a notice."""
+    table = [meant.get(coding, usual) for coding, usual in enumerate(ALPHABETS)]
+    return tuple(None if found is Alphabet.SEPTET and not septets else found for found in table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +195,56 @@ def concat_header(kind: int, reference: int, total: int, index: int, shifts: byt
 def cut(alphabet: Alphabet, text: bytes, room: int, reserve: int) -> Iterator[bytes]:
     """Pieces of at most `room` octets, the last leaving `reserve` characters free; joined they are `text` again.
 
-    No escape is parted from the character it belongs to, no high surrogate from its low half.
+    No escape is parted from the character it belongs to, no high surrogate from its low half, and no combining mark,
+    joiner or variation selector from what it changes, unless the run of them is longer than any script needs.
     """
     spare = reserve * alphabet.width
     at, end = 0, len(text)
     while end - at > room - spare:
-        stop = at + (room if end - at > room else room - spare)
-        if _parts_a_pair(alphabet, text, at, stop):
-            stop -= alphabet.width
+        stop = _border(alphabet, text, at, at + (room if end - at > room else room - spare))
         yield text[at:stop]
         at = stop
     yield text[at:]
 
 
-def _parts_a_pair(alphabet: Alphabet, text: bytes, at: int, stop: int) -> bool:
+def _border(alphabet: Alphabet, text: bytes, at: int, stop: int) -> int:
+    """Where a piece from `at` ends, not behind `stop`."""
     if alphabet is Alphabet.UCS2:
-        return 0xD8 <= text[stop - 2] <= 0xDB
+        if _parts_surrogates(text, stop):
+            stop -= 2
+        return _cluster_border(text, at, stop)
     if alphabet is not Alphabet.SEPTET:
-        return False
+        return stop
     escapes = stop
     while escapes > at and text[escapes - 1] == _ESC:  # ESC ESC is itself a pair
         escapes -= 1
-    return (stop - escapes) % 2 == 1
+    return stop - (stop - escapes) % 2
+
+
+def _parts_surrogates(text: bytes, stop: int) -> bool:
+    return 0xD8 <= text[stop - 2] <= 0xDB
+
+
+def _cluster_border(text: bytes, at: int, stop: int) -> int:
+    """The border of a character as a reader sees it, at or shortly before `stop`."""
+    border, least = stop, max(at + 2, stop - 2 * _CLUSTER_UNITS_MAX)
+    while border >= least:
+        before, after = _last_character(text, border), _first_character(text, border)
+        if not _belongs(before, after):
+            return border
+        border -= 2 * (1 + (ord(before) > 0xFFFF))
+    return stop
+
+
+def _first_character(text: bytes, at: int) -> str:
+    return text[at : at + 4].decode("utf-16-be", "surrogatepass")[:1]
+
+
+def _last_character(text: bytes, stop: int) -> str:
+    return text[max(0, stop - 4) : stop].decode("utf-16-be", "surrogatepass")[-1]
+
+
+def _belongs(before: str, after: str) -> bool:
+    """Whether `after` changes or continues what a reader sees before it (Unicode Standard Annex 29, in short)."""
+    mark = unicodedata.category(after).startswith("M") or after == _JOINER or after in _SKIN_TONES
+    return mark or before == _JOINER

@@ -60,6 +60,7 @@ def test_alphabet_of_data_coding(coding: int, alphabet: Alphabet | None) -> None
         (7, 152, 133, 66),
         (9, 149, 131, 65),
         (10, 148, 130, 65),
+        (12, 146, 128, 64),
         (13, 145, 127, 63),
     ],
 )
@@ -204,6 +205,45 @@ def test_an_emoji_at_the_border_moves_whole() -> None:
     first, second = sms.cut(Alphabet.UCS2, text, 132, 0)
     assert first.decode("utf-16-be") == "a" * 65
     assert second.decode("utf-16-be") == "😀" + "b" * 10
+
+
+FAMILY = "👨🏽\u200d👩🏽\u200d👧🏽\u200d👦🏽"  # one character to a reader, 19 units
+
+
+@pytest.mark.parametrize(
+    ("before", "whole"),
+    [
+        (65, "e\u0301"),  # e, acute
+        (65, "I\u0307"),  # the dotted capital in two
+        (64, "a\u0323\u0302"),
+        (65, "❤\ufe0f"),
+        (64, "👍🏽"),
+        (63, "👍🏽"),
+        *((66 - units, FAMILY) for units in range(1, 19)),
+    ],
+)
+def test_what_a_reader_sees_as_one_character_moves_whole(before: int, whole: str) -> None:
+    text = ("a" * before + whole + "b" * 40).encode("utf-16-be")
+    first, second = (piece.decode("utf-16-be") for piece in sms.cut(Alphabet.UCS2, text, 132, 0))
+    assert (first, second) == ("a" * before, whole + "b" * 40)
+
+
+def test_a_run_of_marks_without_end_is_cut_all_the_same() -> None:
+    text = ("e" + "\u0301" * 300).encode("utf-16-be")
+    assert [len(piece) for piece in sms.cut(Alphabet.UCS2, text, 132, 0)] == [132, 132, 132, 132, 74]
+
+
+def test_a_sender_may_mean_something_else_by_a_coding() -> None:
+    table = sms.alphabets({0: Alphabet.OCTET, 3: Alphabet.SEPTET})
+    assert (table[0], table[3]) == (Alphabet.OCTET, Alphabet.SEPTET)
+    assert all(table[coding] is ALPHABETS[coding] for coding in range(256) if coding not in (0, 3))
+
+
+def test_where_septets_are_packed_none_of_them_takes_a_notice() -> None:
+    table = sms.alphabets({3: Alphabet.SEPTET}, septets=False)
+    assert Alphabet.SEPTET not in table
+    assert table[8] is Alphabet.UCS2
+    assert table[1] is Alphabet.OCTET
 
 
 @pytest.mark.parametrize("alphabet", Alphabet)
