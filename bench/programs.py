@@ -146,6 +146,23 @@ def _haraka_installed() -> Path:
 
 
 @contextmanager
+def smtp_rote(directory: Path, next_hop: int) -> Iterator[Program]:
+    """The reads and writes of the gateway on uvloop, and no work between them: the floor of a gateway in Python."""
+    home = directory / "rote"
+    home.mkdir()
+    with redis(home) as index:
+        port = free_port()
+        program = Program("rote", "uvloop, by rote", port, home / "rote.log")
+        program.helper = index
+        ends = ["--port", str(port), "--next-hop", str(next_hop), "--index", str(index.port)]
+        try:
+            program.start([sys.executable, "-m", "bench.smtp_rote", *ends])
+            yield program
+        finally:
+            program.stop()
+
+
+@contextmanager
 def aiosmtpd_sink(directory: Path) -> Iterator[Program]:
     """aiosmtpd as it is, throwing messages away: no next hop, so a floor for a server built on it, not a proxy."""
     port = free_port()

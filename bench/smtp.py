@@ -18,7 +18,7 @@ SESSIONS = 10
 WARM_UP = 500
 SETTLE_S = 0.05  # then the last daemon's CPU time stands in /proc
 
-PEERS = ("haproxy", "proxy_filter", "haraka", "aiosmtpd", "izinli", "izinli_signing")
+PEERS = ("haproxy", "proxy_filter", "haraka", "aiosmtpd", "rote", "izinli", "izinli_signing")
 PROXIES = ("haproxy", "proxy_filter", "haraka", "izinli")
 
 
@@ -97,6 +97,7 @@ def _stand_up(
         "proxy_filter": ("Postfix smtpd_proxy_filter", lambda: programs.postfix_proxy_filter(directory, next_hop)),
         "haraka": ("Haraka smtp_forward", lambda: programs.haraka(directory, next_hop)),
         "aiosmtpd": ("aiosmtpd", lambda: programs.aiosmtpd_sink(directory)),
+        "rote": ("uvloop, by rote", lambda: programs.smtp_rote(directory, next_hop)),
         "izinli": ("izinli", lambda: gateway(directory, protocol="smtp", next_hop=next_hop, profile=profile)),
         "izinli_signing": (
             "izinli, signing",
