@@ -79,6 +79,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         fingerprint_key=secrets.fingerprint,
         link_keys=secrets.link,
         link_key=secrets.link_current,
+        internal_secret=secrets.internal,
     )
 
 

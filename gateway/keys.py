@@ -1,7 +1,8 @@
-"""The two secrets of an installation, as files: the fingerprint key and the link keys.
+"""The secrets of an installation, as files: the fingerprint key, the link keys, and the one between the planes.
 
     keys/fingerprint.key    32 octets in hex; gives the consent index its meaning. It never changes.
     keys/link-<id>.key      32 octets in hex, id 0 to 7; the highest id mints new links, all of them read old ones
+    keys/internal.key       32 octets in hex; with it a gateway hands rejections to its registry. It may be replaced.
 
 Both planes need the same ones. They are made once, where the registry runs, and copied to gateways elsewhere.
 """
@@ -20,6 +21,8 @@ from filters.link import MASTER_KEY_BYTES
 
 FINGERPRINT_FILE: Final = "fingerprint.key"
 FIRST_LINK_FILE: Final = "link-0.key"
+INTERNAL_FILE: Final = "internal.key"
+INTERNAL_BYTES: Final = 32
 _LINK_FILE: Final = re.compile(r"link-([0-7])\.key")
 _HEX: Final = re.compile(rb"[0-9a-fA-F]+")
 
@@ -35,6 +38,7 @@ class Keys:
     fingerprint: bytes
     link: dict[int, bytes]
     link_current: int
+    internal: bytes = b""
 
 
 def directory(data_dir: Path) -> Path:
@@ -47,7 +51,7 @@ def create_missing(data_dir: Path) -> list[Path]:
     home = directory(data_dir)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
-    wanted = {FINGERPRINT_FILE: KEY_BYTES}
+    wanted = {FINGERPRINT_FILE: KEY_BYTES, INTERNAL_FILE: INTERNAL_BYTES}
     if not any(_LINK_FILE.fullmatch(path.name) for path in home.iterdir()):
         wanted[FIRST_LINK_FILE] = MASTER_KEY_BYTES
     for name, octets in wanted.items():
@@ -66,7 +70,7 @@ def load(data_dir: Path) -> Keys:
             links[int(match[1])] = _read(path, MASTER_KEY_BYTES)
     if not links:
         raise KeyFault(f"{home}: there is no {FIRST_LINK_FILE}; copy the keys of the machine the registry runs on")
-    return Keys(fingerprint, links, max(links))
+    return Keys(fingerprint, links, max(links), _read(home / INTERNAL_FILE, INTERNAL_BYTES))
 
 
 def _read(path: Path, octets: int) -> bytes:

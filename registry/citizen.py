@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from fastapi import FastAPI, Request, Response
@@ -20,15 +19,15 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from filters.link import LinkMinter, Reject
-from filters.model import Brand, RecipientType, Status
-from registry import pages
+from filters.model import Brand
+from registry import pages, rejections
 from registry.forms import BodyFault, Wish, read_body, wish
 from registry.index.interface import IndexDown
-from registry.ledger import Entry, Key, Ledger
+from registry.ledger import Ledger
 from registry.limits import RETRY_SECONDS, STALLED_SECONDS, WITHDRAWALS_AT_ONCE
 from registry.publish import Publisher
 from registry.publisher_loop import PublisherLoop
-from registry.rules import Move
+from registry.rejections import Refusal
 from registry.throttle import Throttle
 
 SOURCES: Final = {Wish.BUTTON: "HS_WEB", Wish.ONE_CLICK: "HS_EPOSTA"}
@@ -43,8 +42,13 @@ def create_app(
     minter: LinkMinter,
     brands: Mapping[int, Brand],
     loop: PublisherLoop | None = None,
+    *,
+    internal_secret: bytes = b"",
 ) -> FastAPI:
-    """The ASGI application: `/r/{token}`, `/livez`, `/readyz`. `loop` is watched by the latter two."""
+    """The ASGI application: `/r/{token}`, `/livez`, `/readyz`. `loop` is watched by the latter two.
+
+    With an `internal_secret` the gateway may hand in rejections too (`registry.rejections`).
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     citizen = _Citizen(ledger, publisher, minter, brands)
     app.add_api_route("/r/{token}", citizen.show, methods=["GET", "HEAD"], response_model=None)
@@ -52,6 +56,8 @@ def create_app(
     app.add_api_route("/livez", _livez(loop), methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/readyz", _readyz(citizen, loop), methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"], response_model=None)
+    if internal_secret:
+        rejections.add_to(app, ledger, publisher, citizen.in_thread, internal_secret)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _not_found)
     app.add_exception_handler(500, _our_fault)
@@ -115,21 +121,9 @@ class _Citizen:
 
 
 def withdraw(ledger: Ledger, publisher: Publisher, reject: Reject, wanted: Wish) -> None:
-    """Record a RET and remove it from the index; returns when both are done. Raises SQLAlchemyError or IndexDown.
-
-    It counts for both recipient types: the citizen refuses a sender and a channel, and knows nothing of the list that
-    the sender keeps them in. That the national system would not take a RET as a first record (V1) binds declarations to
-    it, not us. A RET that stands already stays as it is, and is published again: the index may have missed it.
-    """
-    fingerprint = ledger.fingerprint(reject.brand, reject.channel, reject.recipient)
-    entries: list[Entry] = []
-    keys: list[Key] = []
-    for kind in RecipientType:
-        move = Move(reject.brand, reject.channel, reject.recipient, kind, Status.RET, SOURCES[wanted], "")
-        entries.append((fingerprint, move))
-        keys.append((fingerprint, kind))
-    ledger.record(entries, origin=wanted.value, now=datetime.now(UTC))
-    publisher.publish_now(keys)
+    """Record a RET and remove it from the index (`rejections.record`). Raises SQLAlchemyError or IndexDown."""
+    refusal = Refusal([reject.brand], reject.channel, reject.recipient, SOURCES[wanted])
+    rejections.record(ledger, publisher, refusal, wanted.value)
 
 
 def _answer(html: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -44,6 +44,7 @@ class Settings:
     fingerprint_key: bytes  # 32 bytes
     link_keys: Mapping[int, bytes]  # id 0–7 -> 32 bytes
     link_key: int  # the id that mints
+    internal_secret: bytes = b""  # of the planes; empty: nobody may hand in rejections
 
 
 class Registry(NamedTuple):
@@ -139,7 +140,8 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         loop = PublisherLoop(registry.publisher, stop)
         publishing = threading.Thread(target=loop.run, name="publisher", daemon=True)
         minter = LinkMinter(settings.link_keys, settings.link_key)
-        app = create_app(registry.ledger, registry.publisher, minter, settings.brands, loop)
+        secret = settings.internal_secret
+        app = create_app(registry.ledger, registry.publisher, minter, settings.brands, loop, internal_secret=secret)
         server = WebServer(app, settings.host, settings.port)
         publishing.start()
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
