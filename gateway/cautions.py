@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from filters.dkim import RSA_BITS_GOOD
-from filters.model import Existing, Kind
+from filters.model import Existing, Kind, Sealed
 from gateway.config import Config, DkimKey, Rule
 from gateway.toml import Lines, Problem
+
+_SEALED: Final = {
+    ("signed_mail", Sealed.HEADERS): "signed mail goes without the notice that the regulation asks for (art. 8)",
+    ("encrypted_mail", Sealed.HEADERS): "encrypted mail goes without the notice that the regulation asks for (art. 8)",
+    ("encrypted_mail", Sealed.WRAP): "most programs show wrapped encrypted mail as a file that the reader has to open",
+}
 
 _STRANGERS: Final = 0o077  # who else than its owner may do something with a key file
 
@@ -36,6 +42,10 @@ def _streams(config: Config, lines: Lines) -> Iterator[Problem]:
         if stream.dkim_existing is Existing.KEEP:
             text = "signatures that messages come with are kept, and the notice breaks them"
             yield Problem(line, "stream.dkim_existing", text, 'write "strip", unless somebody reads them nevertheless')
+        for key, sealed in (("signed_mail", stream.signed_mail), ("encrypted_mail", stream.encrypted_mail)):
+            if caution := _SEALED.get((key, sealed)):
+                where = lines.of(("stream", at, key))
+                yield Problem(where, f"stream.{key}", caution, "docs/mail.md says what each value does")
         keys = config.dkim.get(stream.brand.code, ())
         if not keys:
             text = (

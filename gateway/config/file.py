@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from filters import index_url
 from filters.index_url import IndexUrl
-from filters.model import Brand, Existing, Kind, RecipientType, Stream
+from filters.model import Brand, Existing, Kind, RecipientType, Sealed, Stream
 from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
 from gateway.config.account import Account, read_accounts
 from gateway.config.dkim import DkimKey, read_dkim
@@ -24,6 +24,11 @@ from gateway.config.values import Address, Bind, Network, UnixAddress, address, 
 from gateway.toml import Lines, Problem, Table, meant
 
 EMBEDDED: Final = "sqlite"
+_OF_COMMERCIAL_MAIL: Final = {
+    "dkim_existing": Existing.STRIP,
+    "signed_mail": Sealed.WRAP,
+    "encrypted_mail": Sealed.REFUSE,
+}
 LINK_PATH: Final = "/r/"
 """What stands between the public URL and a reject token."""
 
@@ -256,8 +261,11 @@ class _Reader:
         recipient_type = table.choice("recipient_type", RecipientType, RecipientType.BIREYSEL)
         mode = table.choice("mode", ("enforce", "observe"), "enforce")
         existing = table.choice("dkim_existing", Existing, Existing.STRIP)
-        if existing != Existing.STRIP and kind is Kind.INFORMATIONAL and not may_declare:
-            table.note("dkim_existing", "informational mail passes as it came, signatures included", "leave it out")
+        signed = table.choice("signed_mail", Sealed, Sealed.WRAP)
+        encrypted = table.choice("encrypted_mail", Sealed, Sealed.REFUSE)
+        if kind is Kind.INFORMATIONAL and not may_declare:
+            for key in (key for key, usual in _OF_COMMERCIAL_MAIL.items() if table.values.get(key, usual) != usual):
+                table.note(key, "informational mail passes as it came, signatures included", "leave it out")
         upstream = table.text("upstream", required=not self._asked_by_postfix)
         if upstream and upstream not in upstreams:
             table.note("upstream", f"there is no [upstream.{upstream}]", meant(upstream, upstreams))
@@ -272,6 +280,8 @@ class _Reader:
             may_declare,
             mode == "observe",
             Existing(existing or Existing.STRIP),
+            Sealed(signed or Sealed.WRAP),
+            Sealed(encrypted or Sealed.REFUSE),
         )
         return Rule(match, stream)
 
@@ -280,8 +290,8 @@ class _Reader:
         if upstream is not None and upstream.protocol == "smpp":
             if match.mail_from_domain is not None:
                 table.note("match", "mail_from_domain never matches an SMS", "match account or source_addr instead")
-            if "dkim_existing" in table.values:
-                table.note("dkim_existing", "an SMS has no DKIM signature", "leave it out")
+            for key in _OF_COMMERCIAL_MAIL.keys() & table.values.keys():
+                table.note(key, "an SMS has no DKIM signature and no MIME part", "leave it out")
             account = accounts.get(match.account or b"")
             if account is not None and not account.is_esme:
                 table.note("match", f"account {account.system_id.decode()!r} is no ESME", "give it upstream_system_id")

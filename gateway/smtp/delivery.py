@@ -173,6 +173,7 @@ class Transaction:
         self._content: bytes | None = None  # None: the final dot has not come
         self._dotted = True  # a line of it may begin with a dot
         self._plan: mail.MailPlan | None = None  # None: the content goes as it is
+        self._unfit = ""  # why there is no plan, where there must be one
         self._signers: tuple[dkim.Signer, ...] = ()
         self._copies: dkim.Copies | None = None  # made of the first one that is signed
         self._deadline = 0.0
@@ -243,7 +244,7 @@ class Transaction:
         self._unsent = [recipient for recipient in self._accepted if recipient.outcome is Outcome.PASS][::-1]
         for recipient in self._accepted:
             if recipient.outcome is not Outcome.PASS:
-                recipient.answer = replies.refusal(recipient.outcome, recipient.reason)
+                recipient.answer = replies.refusal(recipient.outcome, recipient.reason, self._unfit)
         changed = len(self._unsent) < len(self._accepted)
         if not self._unsent:
             self._settle()
@@ -270,9 +271,12 @@ class Transaction:
                     self._door.notice(brand),
                     link_length=longest,
                     without=() if self.stream.dkim_existing is Existing.KEEP else dkim.SIGNATURES,
+                    signed=self.stream.signed_mail,
+                    encrypted=self.stream.encrypted_mail,
                 )
-            except mail.Unfit:
+            except mail.Unfit as unfit:
                 if not self.stream.observe:
+                    self._unfit = str(unfit)
                     self._refuse(Reason.UNFIT)
                     return
             self._signers = self._door.signers(brand)

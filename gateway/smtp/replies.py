@@ -91,10 +91,12 @@ def verdict(outcome: Outcome, reason: Reason, decision_id: bytes) -> bytes:
     return b"%d %b id=%b\r\n" % (*refusal(outcome, reason), decision_id)
 
 
-def refusal(outcome: Outcome, reason: Reason) -> Reply:
-    """`verdict` of what is not PASS, in the form of a next hop's answer."""
+def refusal(outcome: Outcome, reason: Reason, unfit: str = "") -> Reply:
+    """`verdict` of what is not PASS, in the form of a next hop's answer; `unfit`: the words of `filters.mail.Unfit`."""
     table = BLOCKS if outcome is Outcome.BLOCK else DEFERS
     code, enhanced, text = table.get(reason, DEFERS[Reason.INTERNAL])
+    if reason is Reason.UNFIT and unfit:
+        text = f"{text}: {unfit}"
     return Reply(code, f"{enhanced} {reason}: {text}".encode("ascii"))
 
 
