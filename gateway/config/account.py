@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from filters.sms import ALPHABETS, CHARSETS, Alphabet, alphabets
 from gateway.config.listener import Listener
 from gateway.config.upstream import Upstream
 from gateway.config.values import secret, word
@@ -13,7 +14,9 @@ from gateway.passwords import Hash, Stored
 from gateway.toml import Table, meant
 
 # What only an ESME has: how its binds go on to the SMSC.
-ESME_KEYS: Final = ("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window")
+ESME_KEYS: Final = ("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window", "alphabet_of")
+
+CODINGS: Final = ("0", "1", "3")  # what a sender may mean something of its own by (SMPP 3.4 §5.2.19)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Account:
     upstream: str = ""  # empty: no ESME, mail only
     binds_max: int = 16
     window: int = 200  # submits a bind may have unanswered
+    alphabets: tuple[Alphabet | None, ...] = ALPHABETS  # what it means by each data_coding
     password_hash: Hash | None = None
 
     @property
@@ -74,6 +78,7 @@ def _esme(
         upstream,
         table.number("binds_max", 16, 1, 1000),
         table.number("window", 200, 1, 10_000),
+        _alphabets(table.table("alphabet_of"), septets=not (upstream in smscs and upstreams[upstream].packed)),
     )
     shared = [
         other.system_id.decode()
@@ -84,6 +89,15 @@ def _esme(
         fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
         table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
     return account
+
+
+def _alphabets(table: Table, *, septets: bool) -> tuple[Alphabet | None, ...]:
+    """`alphabet_of = { 0 = "latin5" }`: by data_coding, a name of `filters.sms.CHARSETS`."""
+    meant_by = {
+        int(coding): CHARSETS[name] for coding in CODINGS if (name := table.choice(coding, CHARSETS, "")) in CHARSETS
+    }
+    table.finish()
+    return alphabets(meant_by, septets=septets)
 
 
 def _password(table: Table, home: Path, *, hash_allowed: bool) -> tuple[bytes, Hash | None]:

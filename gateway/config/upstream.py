@@ -29,6 +29,7 @@ class Upstream:
     hosts: tuple[Bind, ...]  # smpp: TCP only
     connections_max: int = 20  # smtp
     reserve: int = 5  # smpp: characters an operator appends to each text (BTK decision 2016/DK-YED/211)
+    packed: bool = False  # smpp: septets travel packed in octets, so a text in them takes no notice
     weights: tuple[int, ...] = ()  # smtp: of the hosts, in their order; empty: each 1
     tls: str = "none"  # smtp: one of TLS
     tls_implicit: bool = False  # smtp: TLS from the first octet (RFC 8314), not by STARTTLS
@@ -51,9 +52,9 @@ def read_upstream(table: Table, name: str, home: Path) -> Upstream:
         hosts = tuple(host for text in table.texts("hosts") if (host := table.parsed("hosts", parse_address, text)))
         if not table.values.get("hosts"):
             table.note("hosts", "names no host", HOST_FIX)
-        reserve = table.number("reserve", 5, 0, RESERVE_MAX)
+        reserve, packed = table.number("reserve", 5, 0, RESERVE_MAX), table.flag("packed")
         table.finish()
-        return Upstream(name, protocol, hosts, reserve=reserve)
+        return Upstream(name, protocol, hosts, reserve=reserve, packed=packed)
     weighted = _hosts(table, home)
     tls = table.choice("tls", TLS, "none")
     upstream = Upstream(

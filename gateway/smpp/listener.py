@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import cast
 
 from filters.model import Reason, Stream
+from filters.sms import ALPHABETS
 from gateway import limits
 from gateway.config import Account, Config, Listener
 from gateway.door import Door, Peer
@@ -119,6 +120,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, door: SmppDoor) -> None:
         self.pipeline = door.pipeline
         self.groups = Groups()  # the account's, once bound
+        self.alphabets = ALPHABETS
         self.smsc: Smsc | None = None
         self.gone = False
         self.now = door.now
@@ -316,6 +318,7 @@ class _Connection(asyncio.Protocol):
             door.binds[account.system_id] += 1
             self._account, self._window = account, account.window
             self.groups = door.groups(account)
+            self.alphabets = account.alphabets
             self._bind, self._version = frame, bind.interface_version
             body = bind_body(account.upstream_system_id, account.upstream_password, bind.rest)
             self._link = Link(door.config.upstreams[account.upstream], door.metrics, self, command, body, door.ended)

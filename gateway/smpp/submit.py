@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 from filters.address import canonical_msisdn
 from filters.classify import classify
 from filters.model import Channel, Kind, Outcome, Reason, Stream
-from filters.sms import Concat
+from filters.sms import Alphabet, Concat
 from gateway.pipeline import Pipeline, Question
 from gateway.smpp import text
 from gateway.smpp.parts import Group, Groups, Phase
@@ -65,6 +65,7 @@ class Bind(Protocol):
 
     pipeline: Pipeline
     groups: Groups
+    alphabets: tuple[Alphabet | None, ...]  # what the client means by each data_coding
     smsc: Smsc | None  # None: the SMSC is away
 
     @property
@@ -113,7 +114,7 @@ def take(bind: Bind, sequence: int, pdu: bytes) -> None:
     if kind is Kind.INFORMATIONAL:
         bind.pipeline.ask(Submit(bind, sequence, pdu, at, way, way.informational, recipient, None))
         return
-    found = text.read(pdu, at)
+    found = text.read(pdu, at, bind.alphabets)
     if isinstance(found, int):
         bind.answer(sequence, found)
         return

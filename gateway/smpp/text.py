@@ -77,8 +77,11 @@ _NO_HEADER = Unfit("user data header")
 _AMID = Unfit("half a character")
 
 
-def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
-    """The text of a submit_sm that was walked; a command_status when it is malformed."""
+def read(pdu: bytes, at: SubmitSm, alphabets: tuple[Alphabet | None, ...] = ALPHABETS) -> Text | Unfit | int:
+    """The text of a submit_sm that was walked; a command_status when it is malformed.
+
+    `alphabets`: what its sender means by each data_coding.
+    """
     esm, text, tlvs = pdu[at.esm_class], at.text, at.tlvs
     if esm & ESM_TYPE:
         return Unfit("esm_class")
@@ -86,7 +89,7 @@ def read(pdu: bytes, at: SubmitSm) -> Text | Unfit | int:
         return Unfit("sm_default_msg_id")  # the SMSC would send a text of its own
     if pdu.startswith(b"USSD\0", HEADER_OCTETS):
         return Unfit("service_type")
-    alphabet = ALPHABETS[pdu[text - 3]]
+    alphabet = alphabets[pdu[text - 3]]
     if alphabet is None:
         return _NO_ALPHABET
     if tlvs == len(pdu) and not esm & ESM_UDHI:
