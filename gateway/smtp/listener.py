@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from filters import mail
 from filters.dkim import Signer
@@ -32,7 +32,6 @@ from gateway.smtp.delivered import Delivered
 from gateway.smtp.delivery import Recipient, Transaction
 from gateway.smtp.events import (
     Data,
-    Event,
     Fault,
     Impersonate,
     Mail,
@@ -43,7 +42,6 @@ from gateway.smtp.events import (
     State,
     Terms,
 )
-from gateway.smtp.grammar import Parameters
 from gateway.smtp.lmtp import LmtpSession, LmtpTransaction
 from gateway.smtp.sasl import Credentials
 from gateway.smtp.session import Session
@@ -217,10 +215,14 @@ class _Connection(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self.session.receive(data, self._door.now())
-        if self.session.state is State.DATA:
+        session = self.session
+        session.receive(data, self._door.now())
+        if session.state is State.DATA:
             self._hold(len(data))
-        self.step(self._pump)
+        try:
+            self._pump()
+        except Exception as fault:  # noqa: BLE001
+            self._failed(fault)
 
     def eof_received(self) -> bool:
         """Gone, or a script that has said all it will say: it is answered, but not believed to hear it."""
@@ -280,12 +282,15 @@ class _Connection(asyncio.Protocol):
         try:
             action(*arguments)
         except Exception as fault:  # noqa: BLE001
-            self._door.fault(fault)
-            self._transaction = None
-            if self.session.stands_still:
-                self.step(self.answer, replies.LOCAL_ERROR)
-            else:
-                self.end(replies.LOCAL_ERROR_CLOSING)
+            self._failed(fault)
+
+    def _failed(self, fault: Exception) -> None:
+        self._door.fault(fault)
+        self._transaction = None
+        if self.session.stands_still:
+            self.step(self.answer, replies.LOCAL_ERROR)
+        else:
+            self.end(replies.LOCAL_ERROR_CLOSING)
 
     def answer(self, reply: bytes) -> None:
         """The answer to the event acted on last."""
@@ -329,36 +334,15 @@ class _Connection(asyncio.Protocol):
             return
         self._pumping = True
         try:
-            while (event := self.session.next_event()) is not None:
-                self._act(event)
+            session = self.session
+            while (event := session.next_event()) is not None:
+                _ACTIONS[type(event)](self, event)
         finally:
             self._pumping = False
         self._flush()
 
-    def _act(self, event: Event) -> None:
-        match event:
-            case Mail(path, parameters):
-                self._begin(path, parameters)
-            case Rcpt(path, parameters):
-                self._name(path, parameters)
-            case Data():
-                room = self._door.transit < limits.SMTP_TRANSIT_OCTETS_MAX
-                self.session.answer(replies.START_DATA if room else replies.NO_ROOM)
-            case Message(content, dotted):
-                assert self._transaction is not None
-                self._transaction.deliver(content, dotted=dotted)
-            case Credentials():
-                self._log_in(event)
-            case StartTls():
-                assert self._transport is not None
-                self._transport.write(self.session.output())
-                cast(Front, self._transport).start_tls()
-            case Impersonate(attributes):
-                self._become(attributes)
-            case Fault(kind):
-                self._door.count(kind)
-
-    def _begin(self, sender: bytes, parameters: Parameters) -> None:
+    def _begin(self, event: Mail) -> None:
+        sender, parameters = event
         stream = self._door.stream(sender, self._peer, self.session.account)
         if stream is None:
             self._door.pipeline.refuse(_Refused(self), Reason.NO_STREAM)
@@ -369,9 +353,9 @@ class _Connection(asyncio.Protocol):
         )
         self.session.answer(replies.SENDER_OK)
 
-    def _name(self, path: bytes, parameters: Parameters) -> None:
+    def _name(self, event: Rcpt) -> None:
         assert self._transaction is not None
-        recipient = self._transaction.recipient(path, parameters)
+        recipient = self._transaction.recipient(*event)
         if recipient.reply:
             self.session.answer(recipient.reply)
             return
@@ -379,6 +363,22 @@ class _Connection(asyncio.Protocol):
         recipient.promises += 1
         if recipient.promises == 1:
             self._door.pipeline.ask(recipient)
+
+    def _let_come(self, event: Data) -> None:
+        room = self._door.transit < limits.SMTP_TRANSIT_OCTETS_MAX
+        self.session.answer(replies.START_DATA if room else replies.NO_ROOM)
+
+    def _deliver(self, event: Message) -> None:
+        assert self._transaction is not None
+        self._transaction.deliver(event.content, dotted=event.dotted)
+
+    def _start_tls(self, event: StartTls) -> None:
+        assert self._transport is not None
+        self._transport.write(self.session.output())
+        cast(Front, self._transport).start_tls()
+
+    def _count(self, event: Fault) -> None:
+        self._door.count(event.kind)
 
     # who the client is
 
@@ -390,9 +390,9 @@ class _Connection(asyncio.Protocol):
             self.session.close(_REFUSALS[refusal])
         return refusal is None
 
-    def _become(self, attributes: xclient.Attributes) -> None:
+    def _become(self, event: Impersonate) -> None:
         """XCLIENT: from now on this client is another one."""
-        peer = self._peer
+        attributes, peer = event.attributes, self._peer
         if b"ADDR" in attributes:
             peer = xclient.address(attributes[b"ADDR"] or b"") or UNKNOWN
         if self._admitted(peer):
@@ -425,16 +425,17 @@ class _Connection(asyncio.Protocol):
     # the socket
 
     def _flush(self) -> None:
-        transport = self._transport
+        transport, session = self._transport, self.session
         if transport is None:
             return
-        if due := self.session.output():
+        if due := session.output():
             transport.write(due)
-        if self._held and self.session.state is not State.DATA and self.session.state is not State.MESSAGE:
+        state = session.state
+        if self._held and state is not State.DATA and state is not State.MESSAGE:
             self._hold(-self._held)  # the content was refused
-        if self.session.state is State.CLOSED or (self._half_closed and not self.session.owes):
+        if state is State.CLOSED or (self._half_closed and not session.owes):
             transport.close()
-        elif self.paused or self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
+        elif self.paused or session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
             self._throttle()
 
     def _throttle(self) -> None:
@@ -455,6 +456,18 @@ class _Connection(asyncio.Protocol):
         self._door.transit += octets
         if octets > 0 and self._door.transit > limits.SMTP_TRANSIT_OCTETS_MAX:
             self.session.overflow(replies.NO_ROOM)
+
+
+_ACTIONS: Final[dict[type, Callable[[_Connection, Any], None]]] = {
+    Mail: _Connection._begin,
+    Rcpt: _Connection._name,
+    Data: _Connection._let_come,
+    Message: _Connection._deliver,
+    Credentials: _Connection._log_in,
+    StartTls: _Connection._start_tls,
+    Impersonate: _Connection._become,
+    Fault: _Connection._count,
+}
 
 
 def _text(peer: Peer) -> bytes:

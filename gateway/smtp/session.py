@@ -17,6 +17,7 @@ Rules the tables rest on:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -40,8 +41,12 @@ from gateway.smtp.events import (
 from gateway.smtp.introduction import Introduction
 from gateway.smtp.sasl import Credentials
 
-_BEFORE_DATA: Final = frozenset({State.GREETED, State.READY, State.MAIL, State.RCPT})
-_NUL, _CR, _LF = b"\0", b"\r", b"\n"
+_DATA: Final = State.DATA
+_NOT_READING: Final = (State.MESSAGE, State.HANDSHAKE, State.CLOSED)
+_CR, _LF = b"\r", b"\n"
+
+# A whole command line without a fault in its framing: verb and argument. All others go the long way.
+_COMMAND: Final = re.compile(rb"([^ \r\n]*+)(?: ([^\r\n]*+))?+\r\n")
 
 
 class Session(Introduction):
@@ -124,25 +129,31 @@ class Session(Introduction):
 
     def next_event(self) -> Event | None:
         """What the owner must act on; None: nothing before more input, or before an answer that is owed."""
-        while self._event is None and self._asked is None:
-            if self.state in _BEFORE_DATA:
-                moved = self._read_command()
-            elif self.state is State.DATA:
+        while (event := self._event) is None:
+            if self._asked is not None or not (self._buffer or self.draining):
+                return None
+            state = self.state
+            if state is _DATA:
                 moved = self._read_content()
-            else:
+            elif state in _NOT_READING:
                 moved = False
+            else:
+                moved = self._read_command()
             if not moved:
                 return None
-        event, self._event = self._event, None
+        self._event = None
         return event
 
     def output(self) -> bytes:
         """The replies that are due; none while an earlier one is owed."""
-        if self._owed or not self._replies:
+        due = self._replies
+        if self._owed or not due:
             return b""
-        due = b"".join(reply if isinstance(reply, bytes) else reply.reply for reply in self._replies)
-        self._replies.clear()
-        return due
+        self._replies = []
+        if len(due) == 1:
+            only = due[0]
+            return only if isinstance(only, bytes) else only.reply
+        return b"".join([reply if isinstance(reply, bytes) else reply.reply for reply in due])
 
     # the owner's answers
 
@@ -153,28 +164,29 @@ class Session(Introduction):
             return
         self._replies.append(reply)
         granted = reply[:1]
-        match asked:
-            case Mail() if granted == b"2":
+        if isinstance(asked, Message):
+            self.state = State.READY
+            self.forwarded = {}
+            self.deadline = self._now + limits.SMTP_COMMAND_S
+        elif isinstance(asked, Mail):
+            if granted == b"2":
                 self._begin(asked)
-            case Rcpt() if granted == b"2":
-                self._accepted += 1
-            case Data() if granted == b"3":
+        elif isinstance(asked, Data):
+            if granted == b"3":
                 self.state = State.DATA
                 self._searched = self._progress = 0
                 self._dot = -1
                 self._overflow = b""
                 self.deadline = self._now + limits.SMTP_DATA_BLOCK_S
-            case Data() if self._buffer:
+            elif self._buffer:
                 self._desynchronised()
-            case Credentials():
-                self._logged_in(asked, granted)
-            case Impersonate(attributes) if granted == b"2":
-                self._start_over()
-                self.account = attributes.get(b"LOGIN") or b""
-            case Message():
-                self.state = State.READY
-                self.forwarded = {}
-                self.deadline = self._now + limits.SMTP_COMMAND_S
+        elif isinstance(asked, Rcpt):
+            self._accepted += granted == b"2"
+        elif isinstance(asked, Credentials):
+            self._logged_in(asked, granted)
+        elif isinstance(asked, Impersonate) and granted == b"2":
+            self._start_over()
+            self.account = asked.attributes.get(b"LOGIN") or b""
 
     def promise(self, slot: Slot) -> None:
         """Answer the Rcpt handed out last with `slot.reply`, which is not known yet."""
@@ -215,6 +227,21 @@ class Session(Introduction):
         if self.draining and not self._owed:
             self.close(replies.DRAINING)
             return True
+        buffer = self._buffer
+        command = _COMMAND.match(buffer)
+        if command is None or command.end() > limits.SMTP_LINE_OCTETS_MAX or self._exchange is not None:
+            return self._read_odd_command()
+        verb, argument = command.groups(b"")
+        act = self.commands.get(verb) or self.commands.get(verb.upper(), Session._unknown)
+        if self._owed and not (act is Session._rcpt and self.state is State.RCPT):
+            return False
+        del buffer[: command.end()]
+        self.deadline = self._now + limits.SMTP_COMMAND_S
+        act(self, argument)
+        return True
+
+    def _read_odd_command(self) -> bool:
+        """`_read_command` for whatever comes: an unfinished line, one with a fault, a response to AUTH's challenge."""
         buffer = self._buffer
         end = buffer.find(_LF)
         if end < 0 or end >= limits.SMTP_LINE_OCTETS_MAX:
@@ -271,7 +298,7 @@ class Session(Introduction):
             self._bad(*parsed)
         elif not parsed.mailbox.isascii() and b"SMTPUTF8" not in parsed.parameters:
             self._bad(553, "5.6.7", "address needs SMTPUTF8")
-        elif int(parsed.parameters.get(b"SIZE", b"SIZE=0")[5:]) > self._size_max:
+        elif parsed.parameters and int(parsed.parameters.get(b"SIZE", b"SIZE=0")[5:]) > self._size_max:
             self._replies.append(replies.TOO_LARGE)
         else:
             self._ask(Mail(*parsed))
