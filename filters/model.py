@@ -96,6 +96,7 @@ class Brand:
     iys_code: int
     contact: str = ""  # telephone or mail address for the notice
     sms_notice: str = ""  # template of filters.notice; empty: the default one
+    shortcode: str = ""  # the number that takes a RET by SMS, for the notice
 
 
 @dataclass(frozen=True, slots=True)

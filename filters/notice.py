@@ -21,7 +21,7 @@ from filters.sms import NOTICE_LENGTH_MAX
 from filters.wording import LINK, LINK_MAX, Notice
 
 SMS_TEMPLATE = " {brand} Mersis {mersis} RET {link}"
-SMS_FIELDS = frozenset({"brand", "mersis", "link"})
+SMS_FIELDS = ("brand", "mersis", "shortcode", "link")
 INVARIANT = frozenset(b" !\"#%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\n\r")
 
 LINK_BASE_LENGTH_MAX = LINK_MAX - TOKEN_LENGTH_MAX
@@ -92,18 +92,21 @@ def sms_text(brand: Brand, link: bytes, template: str = SMS_TEMPLATE) -> bytes:
 def sms_prefix(brand: Brand, template: str = SMS_TEMPLATE, *, link_length: int = SMS_LINK_LENGTH_MAX) -> bytes:
     """The template with everything but the link filled in: computed once per brand. `{link}` stands in it once.
 
-    Raises ValueError when the template has an unknown field, not one link, or no brand to name; for a character that
-    is not the same in all alphabets; and when the notice can exceed NOTICE_LENGTH_MAX with a link of `link_length`.
+    Raises ValueError when the template has an unknown field, not one link, or a field that the brand leaves empty; for
+    a character that is not the same in all alphabets; and when the notice can exceed NOTICE_LENGTH_MAX with a link of
+    `link_length`.
     """
     fields = _FIELD.findall(template)
-    if unknown := set(fields) - SMS_FIELDS:
-        raise ValueError(f"unknown field {{{min(unknown)}}}; known: {{brand}} {{mersis}} {{link}}")
+    if unknown := set(fields).difference(SMS_FIELDS):
+        known = " ".join(f"{{{field}}}" for field in SMS_FIELDS)
+        raise ValueError(f"unknown field {{{min(unknown)}}}; known: {known}")
     if fields.count("link") != 1:
         raise ValueError("the template must hold {link} exactly once")
-    values = {"brand": brand.name, "mersis": brand.mersis}
+    values = {"brand": brand.name, "mersis": brand.mersis, "shortcode": brand.shortcode}
     for field in fields:
         if field != "link" and not values[field].strip():
-            raise ValueError(f"{{{field}}} is empty, so the notice would not say who is speaking")
+            what = "where to refuse" if field == "shortcode" else "who is speaking"
+            raise ValueError(f"{{{field}}} is empty, so the notice would not say {what}")
     # Each half by itself and in one pass: a field's value may look like a field.
     halves = [_invariant(_FIELD.sub(lambda field: values[field[1]], half)) for half in template.split(LINK)]
     length = sum(map(len, halves)) + link_length

@@ -78,11 +78,15 @@ def check_config(config: ConfigFile) -> None:
     """Report every problem of a configuration at once; exit 78 if there is one, 0 if there are only cautions."""
     from gateway.cautions import cautions
     from gateway.check import problems
+    from gateway.sms_notes import sms_notes
 
     if found := problems(config):
         refuse(config, found)
-    for caution in cautions(load_config(config)):
+    loaded = load_config(config)
+    for caution in cautions(loaded):
         errors.print(escape(f"caution: {config}: {caution}"), soft_wrap=True)
+    for note in sms_notes(loaded):
+        errors.print(escape(f"note: {note}"), soft_wrap=True)
     console.print(f"{escape(str(config))}: no problem found")
 
 

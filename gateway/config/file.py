@@ -123,6 +123,13 @@ def _line_of(error: tomllib.TOMLDecodeError) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def _shortcode(table: Table) -> str:
+    shortcode = table.text("shortcode")
+    if shortcode and not (shortcode.isascii() and shortcode.isdigit() and 3 <= len(shortcode) <= 15):
+        table.note("shortcode", "must have 3 to 15 digits", "the number that citizens write RET to")
+    return shortcode
+
+
 class _Reader:
     """From tables to the object; what is wrong is noted in the tables."""
 
@@ -236,6 +243,7 @@ class _Reader:
                 table.number("iys_code", code, 0, 2**31 - 1),
                 table.text("contact"),
                 table.text("sms_notice"),
+                shortcode=_shortcode(table),
             )
             if brand.name and brand.title and brand.mersis:  # what is missing was said already
                 table.attempt("sms_notice", lambda brand=brand: sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE))  # type: ignore[misc]

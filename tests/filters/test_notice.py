@@ -222,7 +222,7 @@ class TestSms:
             ("", "exactly once"),
             ("{link} {link}", "exactly once"),
             ("{{link}}", "not the same"),
-            ("{marka} {link}", r"unknown field \{marka\}; known: \{brand\} \{mersis\} \{link\}"),
+            ("{marka} {link}", r"unknown field \{marka\}; known: \{brand\} \{mersis\} \{shortcode\} \{link\}"),
             ("{} {link}", r"unknown field \{\}"),
             ("{brand!r} {link}", "not the same"),
             ("{Brand} {link}", "not the same"),
@@ -263,6 +263,13 @@ class TestSms:
         with pytest.raises(ValueError, match=complaint):
             sms_text(over, link)
         assert sms_prefix(over, link_length=len(URL)).replace(b"{link}", URL) == sms_text(over, URL)
+
+    def test_a_short_code_may_be_named(self) -> None:
+        brand = replace(BRAND, shortcode="3338")
+        assert sms_text(brand, URL, " RET: 3338'e RET yaz veya {link}") == b" RET: 3338'e RET yaz veya " + URL
+        assert sms_text(brand, URL, " {shortcode} {link}") == b" 3338 " + URL
+        with pytest.raises(ValueError, match=r"\{shortcode\} is empty, so the notice would not say where to refuse"):
+            sms_prefix(BRAND, " {shortcode} {link}")
 
     def test_the_length_is_that_of_the_letters_there_are(self) -> None:
         room = NOTICE_LENGTH_MAX - SMS_LINK_LENGTH_MAX - len(" Mersis 0123456789000015 RET ") - 1

@@ -74,3 +74,29 @@ def test_what_is_said_of_a_mistake(home: Path, account: str, upstream: str, told
     (problem,) = caught.value.problems
     assert told in str(problem)
     assert problem.line > 0
+
+
+MERSIS = 'mersis = "0123456789000015"'
+
+
+def test_a_brand_may_name_its_short_code(home: Path) -> None:
+    path = home / "izinli.toml"
+    path.write_text(sample().replace(MERSIS, f'{MERSIS}\nshortcode = "3338"\nsms_notice = " {{shortcode}} {{link}}"'))
+    assert load(path).brands[100001].shortcode == "3338"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('shortcode = "33 38"', "brand.shortcode: must have 3 to 15 digits"),
+        ('shortcode = "33"', "brand.shortcode: must have 3 to 15 digits"),
+        ('sms_notice = " {shortcode} {link}"', "brand.sms_notice: {shortcode} is empty"),
+    ],
+)
+def test_what_is_said_of_a_short_code_that_is_none(home: Path, line: str, told: str) -> None:
+    path = home / "izinli.toml"
+    path.write_text(sample().replace(MERSIS, f"{MERSIS}\n{line}"))
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert told in str(problem)
