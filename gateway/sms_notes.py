@@ -49,8 +49,9 @@ def _note(brand: Brand, notice: bytes, reserve: int) -> str:
     )
     return (
         f"brand {brand.code}: the SMS notice has {len(notice)} characters with the link of a mobile number, and "
-        f"{reserve} stay free for the operator's code. Characters that keep to one segment: {rooms}. An SMS of {_EXAMPLE} GSM "
-        f"characters goes in {example}; one that its sender has cut grows by {gained}, in UCS-2 by {wide}."
+        f"{reserve} stay free for the operator's code. Characters that keep to one segment: {rooms}. "
+        f"An SMS of {_EXAMPLE} GSM characters goes in {example}; one that its sender has cut grows by {gained}, "
+        f"in UCS-2 by {wide}."
     )
 
 

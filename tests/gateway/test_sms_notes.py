@@ -38,8 +38,8 @@ def test_a_shorter_notice_and_no_operator_code(tmp_path: Path) -> None:
     template = ('# sms_notice = " {brand} Mersis {mersis} RET {link}" ', 'sms_notice = " RET {shortcode} {link}" ')
     code = ('# shortcode = "3338"', 'shortcode = "3338"')
     (note,) = notes(tmp_path, template, code, ("# reserve = 5 ", "reserve = 0 "))
-    assert "has 50 characters" in note
-    assert "110 in GSM" in note
+    assert "has 52 characters" in note
+    assert "108 in GSM" in note
     assert "by 1, in UCS-2 by 1" in note
 
 
