@@ -76,6 +76,8 @@ SMTP_NEXT_HOP_COMMAND_S: Final = 60.0  # MAIL, RCPT, DATA
 SMTP_NEXT_HOP_IDLE_S_MAX: Final = 290  # §4.5.3.2.7: a server may close after five minutes, and we want to be first
 SMTP_CONNECTION_S: Final = 300.0  # a connection's life, so that weights, new addresses and new certificates count
 SMTP_DELIVERY_S: Final = 90.0  # from the client's final dot to its answer: Postfix's proxy client gives up after 100
+SMTP_LATE_S: Final = 510.0  # and an answer to a dot may still come: §4.5.3.2.6 gives it ten minutes in all
+SMTP_DOT_HELD_S: Final = 5.0  # a dot waits for its siblings'; Postfix under stress hangs up after 10
 SMTP_COPIES_AT_ONCE: Final = 20  # of one transaction
 SMTP_WHOLE_OCTETS_MAX: Final = 256 * KIB  # a copy this small is joined and sent at once; larger ones go in blocks …
 SMTP_WRITE_OCTETS: Final = 64 * KIB  # … of so much, as the next hop reads: what a transport buffers before it says stop
@@ -103,7 +105,10 @@ POLICY_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
 # The memory of mixed endings: Postfix keeps a message for five days.
 SMTP_DELIVERED_KEEP_S: Final = 5 * 24 * 3600
-SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB
+SMTP_DELIVERED_ROWS_MAX: Final = 1_000_000  # 50 MB; in Redis for each worker, 110 MB
+SMTP_DELIVERED_UNWRITTEN_MAX: Final = 100_000  # that could not be written yet, some 150 octets each: 15 MB
+SMTP_DELIVERED_AT_ONCE: Final = 1000  # written again in one go: 1 ms of Redis' time
+SMTP_DELIVERED_EARLY_S: Final = 1.0  # a copy is taken and its siblings are not answered: then it is written down
 SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
 
 # DKIM.
@@ -137,6 +142,19 @@ SMPP_CONGESTED_GOOD_MIN: Final = 10  # good answers before a small window grows:
 SMPP_RECEIPTS_MAX: Final = 10_000  # of refused messages, waiting in one account, some 200 octets each
 SMPP_RECEIPT_S: Final = 600.0  # so long a receipt waits for a bind that takes it
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
+# Refusals by SMS.
+MO_RECORD_S: Final = 30.0  # from the handset's message to its record; an SMSC waits for a minute
+MO_AT_ONCE: Final = 8  # requests to the registry of one worker: it does seven withdrawals at once
+MO_WAITING_MAX: Final = 1000  # refusals under way in one worker; a campaign's come within minutes
+MO_BRANDS_AT_ONCE: Final = 100  # in one request: the registry takes no more
+MO_STATUS_LINE_OCTETS_MAX: Final = 4 * KIB  # of the registry's answer; the rest is not read
+MO_CONFIRMATIONS_MAX: Final = 3  # for one message: nobody who says STOP ALL wants twenty answers
+MO_KEEP_S: Final = 7 * 24 * 3600  # an answer without a name means a message of the last week
+MO_BRANDS_KEPT: Final = 3  # of one handset: whoever wrote before these is not meant
+MO_NOTES_MAX: Final = 100_000  # not written yet, some 150 octets each; ten seconds of a full worker
+MO_ROWS_MAX: Final = 5_000_000  # in SQLite, some 60 octets each: 300 MB; the oldest go first
+MO_BUSY_S: Final = 1.0  # waiting for another worker's write, in a thread
 
 # Processes.
 GC_OBJECTS: Final = 20_000  # new objects before a look for cycles: some 5 MB

@@ -39,12 +39,17 @@ ERROR_KINDS: Final = {
         *DOOR_KINDS,
         *("bad_length", "bad_command", "bad_state", "bad_password", "window", "timeout", "unknown_response"),
         *("smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
+        *("smsc_certificate", "smsc_tls", "smsc_throttled", "rate", "receipt_lost"),
     ),
     "policy": (
         *DOOR_KINDS,
         *("malformed", "long_request", "timeout", "no_recipient"),
     ),
 }
+DELIVERED_OPERATIONS: Final = ("read", "write", "lost")
+"""Of the memory of mixed endings; what is lost was not written and will not be."""
+MO_RESULTS: Final = ("recorded", "review", "none", "failed")
+CONFIRMATION_RESULTS: Final = ("sent", "failed")
 FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
 """Upper bounds of the histograms' buckets."""
@@ -89,7 +94,11 @@ class Metrics:
         self.index_filter_members = 0
         self.index_filter_capacity = 0
         self.journal_failures = 0
+        self.delivered_failures: dict[str, int] = dict.fromkeys(DELIVERED_OPERATIONS, 0)
+        self.delivered_unwritten = 0
         self.fail_open = 0
+        self.mo: dict[str, int] = dict.fromkeys(MO_RESULTS, 0)
+        self.mo_confirmations: dict[str, int] = dict.fromkeys(CONFIRMATION_RESULTS, 0)
 
     def upstream_seconds(self, name: str, seconds: float, times: int = 1) -> None:
         """How long the next hop `name` took for a message, or for each of several."""
@@ -118,7 +127,11 @@ class Metrics:
             "index_filter_members": self.index_filter_members,
             "index_filter_capacity": self.index_filter_capacity,
             "journal_failures": self.journal_failures,
+            "delivered_failures": [[operation, n] for operation, n in self.delivered_failures.items()],
+            "delivered_unwritten": self.delivered_unwritten,
             "fail_open": self.fail_open,
+            "mo": [[result, n] for result, n in self.mo.items()],
+            "mo_confirmations": [[result, n] for result, n in self.mo_confirmations.items()],
         }
 
 
@@ -162,8 +175,10 @@ class _Sum(Collector):
         yield CounterMetricFamily(
             "izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures")
         )
+        yield from self._delivered()
         fail_open = "Commercial messages that passed without an answer of the index; only mode observe can do that."
         yield CounterMetricFamily("izinli_fail_open", fail_open, self._total("fail_open"))
+        yield from self._mo()
         yield GaugeMetricFamily("izinli_workers", "Workers that are configured.", self._expected)
         yield GaugeMetricFamily("izinli_workers_up", "Workers that answered this scrape.", len(self._snapshots))
 
@@ -199,6 +214,25 @@ class _Sum(Collector):
         for name, text in (("members", "Members in the snapshot."), ("capacity", "Members it has room for.")):
             counts = [snapshot[f"index_filter_{name}"] for snapshot in self._snapshots]
             yield GaugeMetricFamily(f"izinli_index_filter_{name}", text, min(counts, default=0))
+
+    def _delivered(self) -> Iterable[Any]:
+        text = "The memory of mixed endings: reads that deferred a message, writes that failed, entries that are lost."
+        failures = CounterMetricFamily("izinli_delivered_failures", text, labels=("operation",))
+        for label, count in self._counts("delivered_failures").items():
+            failures.add_metric(label, count)
+        yield failures
+        text = "Entries of the memory of mixed endings that wait to be written."
+        yield GaugeMetricFamily("izinli_delivered_unwritten", text, self._total("delivered_unwritten"))
+
+    def _mo(self) -> Iterable[Any]:
+        """Of citizens' messages."""
+        text = "Citizens' messages: refusals recorded or not recorded yet, what a person must read, and others."
+        confirmations = "Confirmations of refusals: taken by the SMSC, or not."
+        for key, said in (("mo", text), ("mo_confirmations", confirmations)):
+            family = CounterMetricFamily(f"izinli_{key}", said, labels=("result",))
+            for label, count in self._counts(key).items():
+                family.add_metric(label, count)
+            yield family
 
     def _oldest(self, name: str, text: str, key: str) -> GaugeMetricFamily:
         ages = [snapshot[key] for snapshot in self._snapshots if snapshot[key] is not None]

@@ -10,6 +10,7 @@ import gc
 import json
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from math import isnan
@@ -34,6 +35,9 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
 from gateway.smpp.listener import SmppDoor
+from gateway.smtp.delivered import Delivered
+from gateway.smtp.delivered_redis import RedisStore
+from gateway.smtp.delivered_sqlite import SqliteStore
 from gateway.smtp.listener import SmtpDoor
 from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
@@ -57,6 +61,14 @@ def _filtered(config: Config, keys: Keys, metrics: Metrics) -> ConsentIndex:
         return index
     key_check = Fingerprinter(keys.fingerprint).check_value()
     return FilteredIndex(index, Follower(config.index.server, config.data_dir / FILE, key_check), metrics)
+
+
+def _open_delivered(config: Config, keys: Keys, metrics: Metrics) -> Delivered:
+    """The memory of mixed endings that a configuration names; inside a running loop."""
+    if config.delivered is not None:
+        return Delivered(RedisStore(config.delivered), metrics, key=keys.fingerprint)
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Delivered(SqliteStore(config.data_dir / "delivered.sqlite", time.time), metrics, key=keys.fingerprint)
 
 
 def has_other_key(config: Config, keys: Keys) -> bool:
@@ -124,6 +136,8 @@ class Worker:
             config.registry.public_url + LINK_PATH,
         )
         self._keyring = Keyring(config.dkim)
+        carries_mail = any(one.protocol in MAIL_PROTOCOLS for one in config.listeners)
+        self._delivered = _open_delivered(config, keys, self.metrics) if carries_mail else None
         self._mail = {
             name: SmtpUpstream(upstream, self.metrics, hostname=_hostname(config))
             for name, upstream in config.upstreams.items()
@@ -138,7 +152,10 @@ class Worker:
     async def start(self, sockets: Mapping[Bind, socket.socket]) -> None:
         """Reach for the index and the next hops, then open the doors; what is away is no reason to stay closed."""
         self._config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await asyncio.gather(self.index.start(), *(door.start() for _, door in self._doors))
+        starting = [self.index.start(), *(door.start() for _, door in self._doors)]
+        if self._delivered is not None:
+            starting.append(self._delivered.start())
+        await asyncio.gather(*starting)
         for listener, door in self._doors:
             sock = sockets[listener.bind].dup()
             serve = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
@@ -152,6 +169,8 @@ class Worker:
         await asyncio.gather(*(door.drain(limits.DRAIN_S) for _, door in self._doors))
         await asyncio.gather(*(upstream.close() for upstream in self._mail.values()))
         self._ticker.cancel()
+        if self._delivered is not None:
+            await self._delivered.close()
         await self.index.close()
         self._journal.close()
 
@@ -181,13 +200,18 @@ class Worker:
         if listener.protocol == "policy":
             return PolicyDoor(listener, self._pipeline, streams, self.metrics)
         if carries == "smtp":
-            return SmtpDoor(listener, config, self._pipeline, streams, self.metrics, self._mail, self._keyring)
+            assert self._delivered is not None
+            return SmtpDoor(
+                listener, config, self._pipeline, streams, self.metrics, self._mail, self._delivered, self._keyring
+            )
         return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
         self._ticker = self._loop.call_later(limits.TICK_S, self._tick)
         self.index.poll()
+        if self._delivered is not None:
+            self._delivered.poll()
         self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)

@@ -15,15 +15,25 @@ from urllib.parse import urlsplit
 from filters import index_url
 from filters.index_url import IndexUrl
 from filters.model import Brand, Existing, Kind, RecipientType, Sealed, Stream
-from filters.notice import SMS_TEMPLATE, check_brand, check_link_base, sms_prefix
+from filters.notice import (
+    CONFIRMATION_TEMPLATE,
+    SMS_TEMPLATE,
+    check_brand,
+    check_link_base,
+    confirmation,
+    sms_prefix,
+)
 from gateway.config.account import Account, read_accounts
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
+from gateway.config.names import read_short_names
 from gateway.config.upstream import Upstream, read_upstream
 from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret_file
 from gateway.toml import Lines, Problem, Table, meant
 
 EMBEDDED: Final = "sqlite"
+DELIVERED: Final = ("index", "sqlite")
+"""Where mixed endings are remembered: where the index is, or in `data_dir`."""
 _OF_COMMERCIAL_MAIL: Final = {
     "dkim_existing": Existing.STRIP,
     "signed_mail": Sealed.WRAP,
@@ -77,6 +87,7 @@ class Registry:
     bind: Address
     ledger: str
     public_url: str
+    internal_url: str  # where gateways hand in rejections
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,7 @@ class Config:
     brands: dict[int, Brand]
     rules: tuple[Rule, ...]
     dkim: dict[int, tuple[DkimKey, ...]] = field(default_factory=dict)  # by brand code
+    delivered: IndexUrl | None = None  # the Redis that remembers mixed endings; None: data_dir does
 
 
 def load(path: Path) -> Config:
@@ -123,6 +135,13 @@ def _line_of(error: tomllib.TOMLDecodeError) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def _check_internal_url(url: str) -> None:
+    parts = urlsplit(url)
+    is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port is not False  # a bad port raises
+    if not is_web or parts.query or not url.isascii():
+        raise ValueError(f"not a web address: {url!r}; for example http://10.1.2.3:8080")
+
+
 def _shortcode(table: Table) -> str:
     shortcode = table.text("shortcode")
     if shortcode and not (shortcode.isascii() and shortcode.isdigit() and 3 <= len(shortcode) <= 15):
@@ -146,6 +165,7 @@ class _Reader:
         data_dir = self._home / top.text("data_dir", "izinli-data")
         workers = top.number("workers", 1, 1, 64)
         index = self._index(top.table("index"))
+        with_index = top.choice("delivered", DELIVERED, DELIVERED[0]) == DELIVERED[0]
         registry = self._registry(top.table("registry"))
         admin_table = top.table("admin")
         admin = address(admin_table, "bind", "127.0.0.1:9090")
@@ -176,6 +196,7 @@ class _Reader:
             brands,
             rules,
             self._dkim,
+            index.server if with_index else None,
         )
 
     # tables
@@ -221,8 +242,10 @@ class _Reader:
             table.note("public_url", f"not a web address: {public_url!r}", 'for example "https://ret.example.com.tr"')
         else:
             table.attempt("public_url", lambda: check_link_base(public_url + LINK_PATH))
+        internal_url = table.text("internal_url", f"http://{bind}").rstrip("/")
+        table.attempt("internal_url", lambda: _check_internal_url(internal_url))
         table.finish()
-        return Registry(bind, ledger, public_url)
+        return Registry(bind, ledger, public_url, internal_url)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}
@@ -244,10 +267,13 @@ class _Reader:
                 table.text("contact"),
                 table.text("sms_notice"),
                 shortcode=_shortcode(table),
+                short_names=read_short_names(table, brands.values()),
+                mo_confirmation=table.text("mo_confirmation", CONFIRMATION_TEMPLATE),
             )
             if brand.name and brand.title and brand.mersis:  # what is missing was said already
                 table.attempt("sms_notice", lambda brand=brand: sms_prefix(brand, brand.sms_notice or SMS_TEMPLATE))  # type: ignore[misc]
                 table.attempt("title", lambda brand=brand: check_brand(brand))  # type: ignore[misc]
+                table.attempt("mo_confirmation", lambda brand=brand: confirmation(brand))  # type: ignore[misc]
             self._dkim[code] = read_dkim(table, self._home)
             table.finish()
             brands[code] = brand

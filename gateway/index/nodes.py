@@ -42,6 +42,9 @@ class Nodes(Protocol):
     @property
     def servers(self) -> Iterable[Server]: ...
 
+    def of_key(self, key: str) -> Server | None:
+        """The server of a key without braces."""
+
     def start(self) -> None: ...
 
     def poll(self) -> None:
@@ -75,6 +78,9 @@ class Single:
     @property
     def servers(self) -> Iterable[Server]:
         return (self._server,)
+
+    def of_key(self, key: str) -> Server | None:
+        return self._server
 
     def start(self) -> None:
         self._server.connect()
@@ -182,6 +188,7 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         self._seeds = list(url.hosts)
         self._servers: dict[Host, Server] = {}
+        self._of_slot: list[Server | None] = [None] * SLOTS
         self._known: Any = None  # the last answer
         self._looking: asyncio.Task[None] | None = None
         self._look_at = 0.0  # not before
@@ -192,6 +199,9 @@ class Cluster:
     @property
     def servers(self) -> Iterable[Server]:
         return self._servers.values()
+
+    def of_key(self, key: str) -> Server | None:
+        return self._of_slot[slot_of(key)]
 
     def start(self) -> None:
         self.poll()
@@ -296,7 +306,7 @@ class Cluster:
         for host in wanted:
             if host not in self._servers:
                 self._servers[host] = self._server(host)
-        found: list[Server | None] = [None if owner is None else self._servers[owner] for owner in owners]
+        found = self._of_slot = [None if owner is None else self._servers[owner] for owner in owners]
         self.of_lane = [found[slot] for slot in _LANE_SLOTS]
         self.state = found[_STATE_SLOT]
         for server in self._servers.values():

@@ -10,6 +10,7 @@
     listener  sockets to sessions; sessions to transactions
     delivery  one transaction: ask, ask again, plan, copy, answer
     upstream  connections to a next hop: pooled, bounded, in order
+    parties   who takes part in it
     delivered the memory of mixed endings: nothing goes twice
 
 The pure modules know no socket, clock or loop. AUTH, STARTTLS and the PROXY header are not spoken; they would wrap a

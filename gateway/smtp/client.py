@@ -5,19 +5,21 @@
     conversation.receive(data)     bytes in; what it means comes back as events
 
 A message goes as MAIL, RCPT and DATA in one flight where the next hop offers PIPELINING (RFC 2920), else one by one;
-then the content and the final dot in one piece. Whoever sends octets that were not asked for, an answer to what was not
-said yet, or a reply that does not end, is not talked to any further.
+then the content and the final dot, at once or when `release` says so. Whoever sends octets that were not asked for, an
+answer to what was not said yet, or a reply that does not end, is not talked to any further.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from filters import dots
+from gateway import limits
 from gateway.smtp.grammar import Parameters
+from gateway.smtp.pieces import Pieces
 from gateway.smtp.replies import Reply
 from gateway.smtp.reply_parser import Heard, ReplyParser
 
@@ -67,7 +69,7 @@ class Copy(Protocol):
     @property
     def parameters(self) -> Parameters: ...
     @property
-    def content(self) -> bytes:
+    def content(self) -> bytes | Pieces:
         """Without dot-stuffing; empty or ending in CRLF."""
         ...
 
@@ -76,12 +78,18 @@ class Copy(Protocol):
         """False: no line of the content begins with a dot."""
         ...
 
+    @property
+    def held(self) -> bool:
+        """True: the final dot waits for `Conversation.release`."""
+        ...
+
 
 class Stage(Enum):
     """What is waited for."""
 
     IDLE = "idle"
     ENVELOPE = "envelope"
+    HELD = "held"  # the content is sent, the dot is not
     FINAL = "final"  # the dot is sent: from here on the outcome is the next hop's to say
     ABANDONED = "abandoned"  # a lone dot is sent, its answer says nothing
     OVER = "over"
@@ -124,7 +132,7 @@ def envelope(copy: Copy, offered: Extensions) -> list[bytes] | Reply:
         if b"SMTPUTF8" in asked:
             if offered.smtputf8:
                 tokens += b" SMTPUTF8"
-            elif not (copy.sender.isascii() and copy.path.isascii() and content[: _header_end(content)].isascii()):
+            elif not (copy.sender.isascii() and copy.path.isascii() and _head(content).isascii()):
                 return Reply(550, b"5.6.7 next hop takes no internationalized mail")
         if offered.dsn:
             tokens += b"".join(b" " + asked[key] for key in (b"RET", b"ENVID") if key in asked)
@@ -134,9 +142,11 @@ def envelope(copy: Copy, offered: Extensions) -> list[bytes] | Reply:
     return [mail, b"RCPT TO:<%b>\r\n" % copy.path]
 
 
-def _header_end(content: bytes) -> int:
+def _head(content: bytes | Pieces) -> bytes:
+    if isinstance(content, Pieces):
+        return content.head()
     end = content.find(b"\r\n\r\n")
-    return len(content) if end < 0 else end
+    return content if end < 0 else content[:end]
 
 
 class Conversation:
@@ -154,13 +164,20 @@ class Conversation:
         self._awaited = 0  # replies of the envelope still to come
         self._reset = False  # a transaction was left open, or the answer to RSET is awaited
         self._failure: Reply | None = None
-        self._content = b""
+        self._content: bytes | Pieces = b""
         self._dotted = True
+        self._hold = False
+        self._blocks: Iterator[bytes | memoryview] | None = None  # of a large content, what was not sent yet
 
-    def output(self) -> bytes:
+    @property
+    def has_more(self) -> bool:
+        """`output` gives one more block of a large content each time it is asked."""
+        return self._blocks is not None
+
+    def output(self) -> bytes | memoryview:
         """What has to be sent now."""
         if not self._output:
-            return b""
+            return b"" if self._blocks is None else self._next(self._blocks)
         due = b"".join(self._output)
         self._output.clear()
         return due
@@ -177,7 +194,7 @@ class Conversation:
         self.dot_sent = False
         self.stage = Stage.ENVELOPE
         self._failure = None
-        self._content, self._dotted = copy.content, copy.dotted
+        self._content, self._dotted, self._hold = copy.content, copy.dotted, copy.held
         self._awaited = len(commands)
         if self.extensions.pipelining:
             self._output.extend(commands)
@@ -185,6 +202,14 @@ class Conversation:
             self._to_send = commands[:0:-1]
             self._output.append(commands[0])
         return None
+
+    def release(self) -> None:
+        """Send the dot that is held; harmless when none is."""
+        self._hold = False
+        if self.stage is Stage.HELD:
+            self._output.append(b".\r\n")
+            self.dot_sent = True
+            self.stage = Stage.FINAL
 
     def quit(self) -> None:
         """Say goodbye (RFC 5321 §4.1.1.10); the answer is not waited for."""
@@ -206,6 +231,8 @@ class Conversation:
     def _reply(self, heard: Heard) -> None:
         if self._output or self.stage is Stage.IDLE:  # the answer to what was not said: it answers nothing (promise I2)
             self._break("closing" if heard.code == 421 else "unsolicited")
+        elif self._blocks is not None or self.stage is Stage.HELD:
+            self._interrupted(heard.reply())
         elif self.stage is Stage.ENVELOPE:
             self._agreed(heard.reply())
         else:
@@ -242,14 +269,40 @@ class Conversation:
         if self._failure:
             self._output.append(b".\r\n")
             self.stage = Stage.ABANDONED
+            return
+        self.stage = Stage.FINAL
+        if len(self._content) > limits.SMTP_WHOLE_OCTETS_MAX or isinstance(self._content, Pieces):
+            large = self._content if isinstance(self._content, Pieces) else Pieces([self._content])
+            self._blocks = large.blocks(dotted=self._dotted)
         else:
-            self._output += (dots.stuff(self._content) if self._dotted else self._content, b".\r\n")
-            self.dot_sent = True
-            self.stage = Stage.FINAL
+            self._output.append(dots.stuff(self._content) if self._dotted else self._content)
+            self._end_content()
+
+    def _end_content(self) -> None:
+        self.stage = Stage.HELD
+        if not self._hold:
+            self.release()
+
+    def _next(self, blocks: Iterator[bytes | memoryview]) -> bytes | memoryview:
+        block = next(blocks, b"")
+        if not block:
+            self._blocks = None
+            self._end_content()
+            block = b"".join(self._output)
+            self._output.clear()
+        return block
+
+    def _interrupted(self, reply: Reply) -> None:
+        """An answer in the middle of the content: a refusal is one, a grant is none (promise I2), both end it."""
+        if reply.code >= 400:
+            self._settle(reply)
+            self._break("closing")
+        else:
+            self._break("unsolicited")
 
     def _settle(self, reply: Reply) -> None:
         self.stage = Stage.IDLE
-        self._content = b""
+        self._content, self._blocks = b"", None
         self._to_send = []
         self._events.append(Done(reply))
 
@@ -258,5 +311,6 @@ class Conversation:
         if self._output:
             self._output.clear()
             self.dot_sent = False
+        self._content, self._blocks = b"", None
         self.stage = Stage.OVER
         self._events.append(Broken(why))

@@ -33,11 +33,18 @@ class Copy(client.Copy, Protocol):
     def done(self, reply: Reply) -> None:
         """Called once, in the loop, possibly from inside `send`; does not raise."""
 
+    def late(self, reply: Reply) -> None:
+        """After `done(LATE)`: what the next hop said nevertheless, or LOST. Called once; does not raise."""
+
+    def ready(self, connection: Connection) -> None:
+        """Of a copy that is `held`: `connection.release()` sends its dot. Does not raise."""
+
 
 class Owner(Protocol):
     """What a connection tells the pool it belongs to."""
 
     def free(self, connection: Connection) -> None: ...
+    def holding(self, connection: Connection) -> None: ...
     def answered(self, connection: Connection, copy: Copy, reply: Reply, seconds: float) -> None: ...
     def refused(self, copy: Copy, reply: Reply) -> None: ...
     def lost(self, connection: Connection, why: str) -> None: ...
@@ -132,7 +139,10 @@ class Connection(asyncio.Protocol):
         self.copy: Copy | None = None
         self.deadline = 0.0
         self.kept = False  # it was idle since it was opened
+        self.overdue = False  # `copy` was answered without the next hop's answer, which may still come
+        self._holding = False  # the owner knows that a dot is held
         self.opened = loop.time()
+        self._deaf = False  # the next hop does not read
         self._began = 0.0
         self._owner = owner
         self._loop = loop
@@ -207,6 +217,14 @@ class Connection(asyncio.Protocol):
                         self.abandon(why)
         self._flush()
 
+    def pause_writing(self) -> None:
+        self._deaf = True
+
+    def resume_writing(self) -> None:
+        self._deaf = False
+        if self.conversation.has_more:
+            self._flush()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._end("closed")
 
@@ -234,10 +252,16 @@ class Connection(asyncio.Protocol):
             self._owner.refused(copy, refusal)
             return False
         self.copy = copy
+        self._holding = False
         self._began = now
         self.deadline = min(now + limits.SMTP_NEXT_HOP_COMMAND_S, copy.deadline)
         self._flush()
         return True
+
+    def release(self) -> None:
+        """Send the dot that is held; harmless when none is."""
+        self.conversation.release()
+        self._flush()
 
     def abandon(self, why: str) -> None:
         """Drop the socket at once: a reply that is still to come must not meet the next message."""
@@ -264,11 +288,18 @@ class Connection(asyncio.Protocol):
         self._owner.lost(self, why)
 
     def _flush(self) -> None:
-        speaker = self._greeting or self.conversation
-        if self._transport is not None and (due := speaker.output()):
-            self._transport.write(due)
-            if self.copy is not None and self.conversation.dot_sent:
+        conversation, transport = self.conversation, self._transport
+        if transport is None or (self._deaf and conversation.has_more):
+            return
+        if due := (self._greeting or conversation).output():
+            transport.write(due)
+            if self.copy is not None and (conversation.dot_sent or conversation.has_more):
                 self.deadline = self.copy.deadline
+            while conversation.has_more and not self._deaf:
+                transport.write(conversation.output())
+        if conversation.stage is Stage.HELD and not self._holding:
+            self._holding = True
+            self._owner.holding(self)
 
 
 def _told(why: str, said: Reply | None) -> str:

@@ -1,85 +1,241 @@
 """The memory of transactions that ended mixed: a client's retry sends only the rest.
 
 One SMTP reply answers for all recipients. When some copies were taken and others must be tried again, the client hears
-451 and sends everything once more; what the next hop took already is looked up here and not sent again. The same holds
-for a client that left between its final dot and our answer.
+451 and sends everything once more; what the next hop took already is found here and not sent again. The same holds for
+a client that left before our answer, and for a next hop that answers after our client was told to come back.
 
-A row is a keyless digest of sender, recipient and content together, which nobody can guess without the content, and 16
-bits of sender and recipient to find it by, which fit thousands of addresses (promise I9).
+    read      before the copies go: which recipients have the message, or may get it yet
+    settle    before the answer: who has it, and whose copy is still under way
+    late      a copy that was under way has an ending after all
+
+An entry is a keyed digest of sender, recipient and message (promise I9). `delivered_sqlite` keeps entries on one
+machine, `delivered_redis` for several gateways that take each other's retries.
+
+What cannot be read defers: sending could be the second time. What cannot be written is kept here and written later; if
+this worker ends first, the retry sends twice. It is never lost: nobody is told 250 for a copy that was not taken.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from hashlib import blake2b, sha256
-from pathlib import Path
+from typing import Final, Protocol
 
 from gateway import limits
+from gateway.log import logger
+from gateway.metrics import Metrics
+from gateway.smtp import trace
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS delivered (
-    hint INTEGER NOT NULL, digest BLOB NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (hint, digest)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS delivered_expires ON delivered (expires);
-"""
+DIGEST_OCTETS: Final = 16
+
+
+class Fate(Enum):
+    """What is known of one recipient's copy; the value is how it is written."""
+
+    TAKEN = b"1"
+    UNDER_WAY = b"?"  # the next hop has it all and has not answered
+
+
+Fates = list[Fate | None]  # None: nothing is known
+
+
+class Store(Protocol):
+    """Where entries are kept. Nothing raises; callbacks come in the loop, possibly at once."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether reading can be left out. False when that is not known."""
+
+    async def start(self) -> None:
+        """Reach for it; its absence is no error."""
+
+    def read(self, entries: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
+        """`done` hears of each entry, or None: it cannot be read."""
+
+    def write(self, entries: Sequence[bytes], fate: Fate, keep_s: int, done: Callable[[bool], None]) -> None:
+        """Keep all of them for so long; `done` hears whether that is certain."""
+
+    def forget(self, entries: Sequence[bytes]) -> None:
+        """As if they had not been written; what cannot be reached runs out by itself."""
+
+    def poll(self) -> None:
+        """Once a second."""
+
+    async def close(self) -> None: ...
+
+
+class Message:
+    """What a client sent, as its retry is recognised: by sender, and by content.
+
+    A mail server that hands a message on while it receives it (Postfix's `smtpd_proxy_filter`) puts a new Received
+    field in front at each try. So of a message with a Message-ID, which is what makes it this one message (RFC 5322
+    §3.6.4), the trace fields in front do not count. Without one everything counts: two reports alike are two messages.
+    """
+
+    __slots__ = ("_content", "_digest", "_key", "_sender")
+
+    def __init__(self, key: bytes, sender: bytes, content: bytes) -> None:
+        self._key = key
+        self._sender = sender
+        self._content: bytes | memoryview = content
+        self._digest = b""
+
+    def entry(self, path: bytes) -> bytes:
+        """Of one recipient."""
+        if not self._digest:
+            self._digest = sha256(memoryview(self._content)[trace.length(self._content) :]).digest()
+            self._content = b""
+        said = b"%d:%b%b" % (len(self._sender), self._sender, path)
+        return blake2b(said + self._digest, digest_size=DIGEST_OCTETS, key=self._key, person=_PERSON).digest()
+
+    def entries(self, paths: Iterable[bytes]) -> list[bytes]:
+        return [self.entry(path) for path in paths]
+
+
+_PERSON: Final = b"izinli:delivered"
 
 
 class Delivered:
-    """`data_dir/delivered.sqlite`, shared by the workers. `clock` gives seconds since 1970."""
+    """The memory of one worker, shared by its doors. `key` is the installation's; `clock` gives seconds since 1970."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, *, key: bytes = b"", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._key = key
         self._clock = clock
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=limits.SMTP_DELIVERED_BUSY_S)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # a power cut may forget the last rows: sent twice at worst
-        self._database.executescript(_SCHEMA)
-        self._version = -1  # of the file as other workers left it; our own writes do not move it
-        self._empty = True
+        self._unwritten: dict[bytes, tuple[Fate, float]] = {}  # and until when it counts
+        self._writing = False
+        self._failing = False
 
-    def close(self) -> None:
-        self._database.close()
+    async def start(self) -> None:
+        """Reach for the store."""
+        await self._store.start()
 
-    def holds(self, sender: bytes, path: bytes, content: bytes) -> bool:
-        """Did this recipient get this message already? Microseconds while the memory is empty, as it mostly is."""
-        (version,) = self._database.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self._version = version
-            self._empty = self._database.execute("SELECT 1 FROM delivered LIMIT 1").fetchone() is None
-        if self._empty:
-            return False
-        envelope = _envelope(sender, path)
-        rows = self._database.execute(
-            "SELECT digest FROM delivered WHERE hint = ? AND expires > ?", (_hint(envelope), int(self._clock()))
-        ).fetchall()
-        return bool(rows) and (_digest(envelope, sha256(content).digest()),) in rows
+    async def close(self) -> None:
+        """What is not written by now is forgotten."""
+        if self._unwritten:
+            self._metrics.delivered_failures["lost"] += len(self._unwritten)
+            logger.warning("memory of mixed endings lost", entries=len(self._unwritten))
+        await self._store.close()
 
-    def remember(self, sender: bytes, paths: Iterable[bytes], content: bytes) -> None:
-        """Keep that these recipients have the message; raises sqlite3.Error when it cannot."""
-        now = int(self._clock())
-        expires = now + limits.SMTP_DELIVERED_KEEP_S
-        content_digest = sha256(content).digest()
-        envelopes = [_envelope(sender, path) for path in paths]
-        rows = [(_hint(envelope), _digest(envelope, content_digest), expires) for envelope in envelopes]
-        with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("DELETE FROM delivered WHERE expires <= ?", (now,))
-            (count,) = self._database.execute("SELECT count(*) FROM delivered").fetchone()
-            if count + len(rows) > limits.SMTP_DELIVERED_ROWS_MAX:
-                raise sqlite3.DataError("the memory of mixed endings is full")
-            self._database.executemany("INSERT OR REPLACE INTO delivered VALUES (?, ?, ?)", rows)
-        self._empty = False
+    def message(self, sender: bytes, content: bytes) -> Message:
+        """To speak of; nothing is computed before it is needed."""
+        return Message(self._key, sender, content)
+
+    def read(self, message: Message, paths: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
+        """`done` hears what is known of each recipient, or None: that cannot be told now."""
+        if not self._unwritten and self._store.is_empty:
+            done([None] * len(paths))
+            return
+        entries = message.entries(paths)
+
+        def heard(fates: Fates | None) -> None:
+            self._went(fates is not None, "read")
+            if fates is not None and self._unwritten:
+                known = self._unwritten
+                fates = [
+                    known[entry][0] if entry in known else fate for entry, fate in zip(entries, fates, strict=True)
+                ]
+            done(fates)
+
+        self._store.read(entries, heard)
+
+    def settle(
+        self, message: Message, taken: Sequence[bytes], under_way: Sequence[bytes], then: Callable[[], None]
+    ) -> None:
+        """Write down who has the message, and whose copy the next hop may still take; `then` always comes."""
+        due = 1
+
+        def written() -> None:
+            nonlocal due
+            due -= 1
+            if not due:
+                then()
+
+        for paths, fate, keep_s in (
+            (taken, Fate.TAKEN, limits.SMTP_DELIVERED_KEEP_S),
+            (under_way, Fate.UNDER_WAY, int(limits.SMTP_LATE_S)),
+        ):
+            if paths:
+                due += 1
+                self._write(message.entries(paths), fate, keep_s, written)
+        written()
+
+    def late(self, message: Message, path: bytes, *, taken: bool) -> None:
+        """A copy that was under way is taken, or will not be any more: then the next try sends it."""
+        if taken:
+            self.settle(message, [path], (), _nothing)
+        else:
+            self.forget(message, [path])
+
+    def forget(self, message: Message, paths: Sequence[bytes]) -> None:
+        """Nothing needs to be known of these any more."""
+        entries = message.entries(paths)
+        for entry in entries:
+            self._unwritten.pop(entry, None)
+        self._store.forget(entries)
+
+    def poll(self) -> None:
+        """Once a second: write what could not be written."""
+        self._store.poll()
+        self._metrics.delivered_unwritten = len(self._unwritten)
+        if self._writing or not self._unwritten:
+            return
+        now = self._clock()
+        for entry in [entry for entry, (_, expires) in self._unwritten.items() if expires <= now]:
+            del self._unwritten[entry]
+        oldest = next(iter(self._unwritten.values()), None)
+        if oldest is not None:
+            fate, expires = oldest
+            alike = [entry for entry, known in self._unwritten.items() if known == oldest]
+            self._write_again(alike[: limits.SMTP_DELIVERED_AT_ONCE], fate, expires)
+
+    def _write(self, entries: list[bytes], fate: Fate, keep_s: int, then: Callable[[], None]) -> None:
+        def done(is_written: bool) -> None:
+            self._went(is_written, "write")
+            for entry in entries:
+                self._unwritten.pop(entry, None)
+                if not is_written:
+                    self._keep(entry, fate, keep_s)
+            then()
+
+        self._store.write(entries, fate, keep_s, done)
+
+    def _write_again(self, entries: list[bytes], fate: Fate, expires: float) -> None:
+        known = (fate, expires)
+
+        def done(is_written: bool) -> None:
+            self._writing = False
+            if is_written:
+                self._went(True, "write")
+                for entry in entries:
+                    if self._unwritten.get(entry) == known:
+                        del self._unwritten[entry]
+
+        self._writing = True
+        self._store.write(entries, fate, max(1, int(expires - self._clock())), done)
+
+    def _keep(self, entry: bytes, fate: Fate, keep_s: int) -> None:
+        if len(self._unwritten) < limits.SMTP_DELIVERED_UNWRITTEN_MAX:
+            self._unwritten[entry] = (fate, float(int(self._clock()) + keep_s))
+        else:
+            self._metrics.delivered_failures["lost"] += 1
+
+    def _went(self, well: bool, what: str) -> None:
+        """Count what failed; one line in the log for each change."""
+        if not well:
+            self._metrics.delivered_failures[what] += 1
+        if well == self._failing:
+            self._failing = not well
+            if well:
+                logger.info("memory of mixed endings is back")
+            else:
+                logger.warning("memory of mixed endings failed", operation=what)
 
 
-def _envelope(sender: bytes, path: bytes) -> bytes:
-    return blake2b(b"%d:%b%b" % (len(sender), sender, path), digest_size=32).digest()
-
-
-def _hint(envelope: bytes) -> int:
-    return int.from_bytes(envelope[:2], "big")
-
-
-def _digest(envelope: bytes, content_digest: bytes) -> bytes:
-    return blake2b(envelope + content_digest, digest_size=16).digest()
+def _nothing() -> None:
+    """Nobody waits."""

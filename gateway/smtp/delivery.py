@@ -5,12 +5,16 @@ for each copy, and at zero the next step is taken. One recipient goes the shorte
 
 How the endings of several copies become one reply:
 
+The memory of mixed endings (`delivered.py`) is asked beside the index; what it knows is not sent again.
+
     all taken                       250
     any temporary or unknown        451 for all; what was taken is remembered, and the retry sends only the rest
     some taken, others refused      250, and the sender gets a notification about the others (RFC 3464)
     all refused                     the next hop's own refusal
 
-A client that is gone by then changes nothing for the copies under way; what was taken is remembered for its return.
+Before any dot goes, all copies that go together have been granted DATA or answered, so that they end together if a
+next hop or we end in between. Nothing is told before it is remembered. A client that is gone by then changes nothing
+for the copies under way; what was taken is remembered for its return, and until then it is told to come back later.
 
 On a stream that lets a message declare its kind nobody can be judged before the content is here. Its recipients are all
 accepted at RCPT, asked about at the dot, and those that are refused then count as refused copies.
@@ -18,134 +22,27 @@ accepted at RCPT, asked about at the dot, and those that are refused then count 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import replace
-from typing import Protocol
+from functools import partial
 
 from filters import dkim, dots, mail
-from filters.address import canonical_email
 from filters.classify import classify
-from filters.model import Brand, Channel, Existing, Kind, Outcome, Reason, Stream
+from filters.model import Existing, Kind, Outcome, Reason, Stream
 from gateway import limits
-from gateway.pipeline import Pipeline, Question
 from gateway.smtp import dsn, replies, trace
-from gateway.smtp.delivered import Delivered
-from gateway.smtp.grammar import NO_PARAMETERS, Parameters
+from gateway.smtp.connection import Connection
+from gateway.smtp.delivered import Fate, Fates, Message
+from gateway.smtp.grammar import Parameters
+from gateway.smtp.parties import UNSENT, Client, Door, Notification, Recipient
+from gateway.smtp.pieces import Pieces
 from gateway.smtp.replies import Reply
-from gateway.smtp.upstream import SmtpUpstream
+from gateway.smtp.upstream import LATE, SmtpUpstream
 
-_UNSENT = Reply(451, b"4.3.0 local error, try again later")
 _LATE = Reply(451, b"4.4.1 no time left for this recipient, try again later")
 _BEFORE = Reply(250, b"2.0.0 delivered before")
-
-
-class Door(Protocol):
-    """What a transaction needs of the door it came in by."""
-
-    pipeline: Pipeline
-    delivered: Delivered
-    hostname: bytes
-    trace_header: bool
-
-    def now(self) -> float:
-        """Loop time, in seconds."""
-
-    def notice(self, brand: Brand) -> mail.Notice:
-        """What `brand` must say in each message."""
-
-    def signers(self, brand: Brand) -> tuple[dkim.Signer, ...]:
-        """The keys that sign what is sent for `brand`; none: it is not signed here."""
-
-    def unix_s(self) -> int:
-        """The wall clock, in whole seconds."""
-
-    def date(self) -> bytes:
-        """The wall clock, as RFC 5322 writes it."""
-
-
-class Client(Protocol):
-    """Whoever sent the transaction, as far as it is still there."""
-
-    def received_by(self, decision_id: bytes) -> bytes:
-        """The Received field for a copy."""
-
-    def step(self, action: Callable[..., None], *arguments: object) -> None:
-        """Run what a callback has to do; our own fault in it becomes this client's 451."""
-
-    def decided(self, recipient: Recipient) -> None:
-        """`recipient.reply` is good."""
-
-    def finished(self, transaction: Transaction, reply: bytes) -> bool:
-        """The answer to the final dot. False: it reaches nobody."""
-
-
-class Recipient(Question):
-    """A recipient and, after the final dot, its copy of the message."""
-
-    __slots__ = (
-        "answer",
-        "content",
-        "deadline",
-        "dotted",
-        "link",
-        "parameters",
-        "path",
-        "promises",
-        "reply",
-        "retried",
-        "transaction",
-    )
-
-    def __init__(self, transaction: Transaction, path: bytes, parameters: Parameters) -> None:
-        super().__init__(transaction.stream, Channel.EPOSTA, canonical_email(path))
-        self.transaction = transaction
-        self.path = path
-        self.parameters = parameters
-        self.reply = b""  # to RCPT
-        self.promises = 0  # how often the session was promised it
-        self.answer = _UNSENT  # to the copy
-        self.link = b""  # to refuse by; mode observe passes recipients whom none could name
-        self.content = b""
-        self.dotted = True
-        self.deadline = 0.0
-        self.retried = False
-
-    @property
-    def sender(self) -> bytes:
-        return self.transaction.sender
-
-    @property
-    def sender_parameters(self) -> Parameters:
-        return self.transaction.parameters
-
-    def decided(self) -> None:
-        self.transaction.client.step(self.transaction.decided, self)
-
-    def done(self, reply: Reply) -> None:
-        self.transaction.client.step(self.transaction.copied, self, reply)
-
-
-class Notification:
-    """The copy that tells the sender of refusals: null reverse path, so that nothing is ever sent about it."""
-
-    sender = b""
-    parameters = NO_PARAMETERS
-    dotted = True
-    retried = False
-
-    def __init__(self, transaction: Transaction, content: bytes, deadline: float) -> None:
-        self.transaction = transaction
-        self.path = transaction.sender
-        self.content = content
-        self.deadline = deadline
-        self.sender_parameters: Parameters = {}
-        if not content.isascii():
-            self.sender_parameters[b"BODY"] = b"BODY=8BITMIME"
-        if not self.path.isascii():
-            self.sender_parameters[b"SMTPUTF8"] = b"SMTPUTF8"
-
-    def done(self, reply: Reply) -> None:
-        self.transaction.client.step(self.transaction.notified, reply)
+_STILL = Reply(451, b"4.4.2 an earlier try for this recipient is not answered yet, try again later")
+_UNREADABLE = Reply(451, b"4.3.0 cannot look up who has this message already, try again later")
 
 
 class Transaction:
@@ -181,6 +78,13 @@ class Transaction:
         self._unsent: list[Recipient] = []
         self._owed = 0  # verdicts, then copies, still to come
         self._launching = False
+        self._message: Message | None = None  # as the memory knows it
+        self._fates: Fates | None = None  # of the accepted ones; None: cannot be told
+        self._dots: dict[Recipient, Connection] = {}  # that are held
+        self._noted: set[Recipient] = set()  # who has a copy, written down before all are answered
+        self._noting: asyncio.TimerHandle | None = None
+        self._concluded = False
+        self._is_left = False  # the client is gone, and the memory knows what is under way
         self._declared = False  # the kind came with the content: the verdicts at the dot are the first
 
     def recipient(self, path: bytes, parameters: Parameters) -> Recipient:
@@ -201,7 +105,7 @@ class Transaction:
         self._deadline = self._door.now() + limits.SMTP_DELIVERY_S
         self._accepted = [known for known in self._recipients.values() if known.reply[:1] == b"2"]
         if trace.hops(content) > limits.SMTP_HOPS_MAX:
-            self.client.finished(self, replies.LOOP)
+            self._finish(replies.LOOP)
             return
         ask = self._door.pipeline.ask_again
         if self.stream.may_declare:
@@ -209,10 +113,13 @@ class Transaction:
             kind, _ = classify(self.stream, trace.declared_kind(content))
             self.stream = replace(self.stream, kind=kind, may_declare=False)
             ask = self._door.pipeline.ask
-        self._owed = len(self._accepted)
+        self._owed = len(self._accepted) + 1
         for recipient in self._accepted:
             recipient.stream = self.stream
             ask(recipient)
+        self._message = self._door.delivered.message(self.sender, content)
+        paths = [recipient.path for recipient in self._accepted]
+        self._door.delivered.read(self._message, paths, lambda fates: self.client.step(self._remembered, fates))
 
     def decided(self, recipient: Recipient) -> None:
         """A verdict: for RCPT, and once more for the final dot."""
@@ -224,12 +131,43 @@ class Transaction:
         if not self._owed:
             self._judged(self._content)
 
+    def _remembered(self, fates: Fates | None) -> None:
+        """What the memory knows of the accepted recipients."""
+        assert self._content is not None
+        self._fates = fates
+        self._owed -= 1
+        if not self._owed:
+            self._judged(self._content)
+
     def copied(self, recipient: Recipient, reply: Reply) -> None:
         """The next hop's answer to one copy."""
         recipient.answer = reply
         recipient.content = b""
+        self._dots.pop(recipient, None)
         self._owed -= 1
+        if reply.code // 100 == 2 and self._owed and self._noting is None:
+            self._noting = self._door.loop.call_later(limits.SMTP_DELIVERED_EARLY_S, self.client.step, self._note)
         self._launch()
+        self._send_dots()
+
+    def ready(self, recipient: Recipient, connection: Connection) -> None:
+        """All but the dot of a copy is sent."""
+        self._dots[recipient] = connection
+        self._send_dots()
+
+    def came_late(self, recipient: Recipient, reply: Reply) -> None:
+        """The next hop answered a copy after its time: `copied` was told LATE."""
+        if not self._concluded:
+            recipient.answer = reply
+        elif self._message is not None:
+            self._door.delivered.late(self._message, recipient.path, taken=reply.code // 100 == 2)
+
+    def left(self) -> None:
+        """The client is gone: until the copies are answered its retry is told to come back."""
+        if self._message is not None and not self._concluded:
+            waiting = [one.path for one in self._accepted if one.answer is UNSENT]
+            self._door.delivered.settle(self._message, (), waiting, _nothing)
+            self._is_left = True
 
     def notified(self, reply: Reply) -> None:
         """The next hop's answer to the notification about refused recipients."""
@@ -241,19 +179,29 @@ class Transaction:
 
     def _judged(self, content: bytes) -> None:
         """Go on with those who may still be written to, if nobody was told otherwise at RCPT."""
-        self._unsent = [recipient for recipient in self._accepted if recipient.outcome is Outcome.PASS][::-1]
+        passed = [one for one in self._accepted if one.outcome is Outcome.PASS and one.answer is UNSENT]
         for recipient in self._accepted:
             if recipient.outcome is not Outcome.PASS:
                 recipient.answer = replies.refusal(recipient.outcome, recipient.reason, self._unfit)
-        changed = len(self._unsent) < len(self._accepted)
-        if not self._unsent:
-            self._settle()
-        elif changed and self.one_answer and not self._declared:
+        if passed and len(passed) < len(self._accepted) and self.one_answer and not self._declared:
             deferred = [one for one in self._accepted if one.outcome is Outcome.DEFER]
             reply = replies.passed_on(deferred[0].answer, deferred[0].id) if deferred else replies.CHANGED
-            self.client.finished(self, reply)  # the retry is answered for each at RCPT
-        else:
+            self._tell(reply, True)  # the retry is answered for each at RCPT
+            return
+        self._recall()
+        self._unsent = [one for one in passed if one.answer is UNSENT][::-1]
+        if self._unsent:
             self._prepare(content)
+        else:
+            self._settle()
+
+    def _recall(self) -> None:
+        """Answer those who may be sent to, and are not: they have the message, or may get it yet, or who knows."""
+        for at, recipient in enumerate(self._accepted):
+            fate = None if self._fates is None else self._fates[at]
+            if recipient.outcome is Outcome.PASS and (fate is not None or self._fates is None):
+                known = _UNREADABLE if fate is None else _BEFORE if fate is Fate.TAKEN else _STILL
+                recipient.answer = known
 
     def _prepare(self, content: bytes) -> None:
         """Find the places for the notice, once for all copies."""
@@ -302,22 +250,23 @@ class Transaction:
             raise
         finally:
             self._launching = False
-        if not self._owed and not self._unsent:
-            self._settle()
+        if not self._unsent:
+            self._copies = None
+            if not self._owed:
+                self._settle()
 
     def _send(self, recipient: Recipient) -> None:
         assert self._content is not None
-        if self._door.delivered.holds(self.sender, recipient.path, self._content):
-            recipient.answer = _BEFORE
-        elif self._door.now() > self._deadline:
+        if self._door.now() > self._deadline:
             recipient.answer = _LATE
         else:
             recipient.content, recipient.dotted = self._render(recipient, self._content)
             recipient.deadline = self._deadline
+            recipient.held = bool(self._unsent or self._owed)
             self._owed += 1
             self._upstream.send(recipient)
 
-    def _render(self, recipient: Recipient, content: bytes) -> tuple[bytes, bool]:
+    def _render(self, recipient: Recipient, content: bytes) -> tuple[bytes | Pieces, bool]:
         """The copy of one recipient, and whether a line of it may begin with a dot.
 
         What we put in must not open a way to smuggle (promise I2); the lines that are whole as they came were looked
@@ -325,17 +274,37 @@ class Transaction:
         """
         header = self.client.received_by(recipient.id) if self._door.trace_header else b""
         if self._plan is None or not recipient.link:
-            copy = touched = b"".join(mail.untouched(content, header))
+            pieces = mail.untouched(content, header)
+            touched = b"".join([piece for piece in pieces if piece is not content])
         else:
             pieces = self._plan.render(recipient.link, header)
             if self._signers:
                 if self._copies is None:
                     self._copies = dkim.Copies(pieces, self._plan.kept)
                 self._plan.put_on_top(pieces, self._copies.sign(pieces, self._signers, self._door.unix_s()))
-            copy, touched = b"".join(pieces), self._plan.touched(pieces)
+            touched = self._plan.touched(pieces)
         if fault := dots.line_fault(touched):
             raise AssertionError(f"own output has a {fault}")
+        is_large = len(content) > limits.SMTP_WHOLE_OCTETS_MAX
+        copy = Pieces(pieces) if is_large else b"".join(pieces)
         return copy, self._dotted or dots.find_dot(touched, 0) >= 0
+
+    def _send_dots(self) -> None:
+        """When nothing else is under way."""
+        if self._dots and len(self._dots) >= self._owed:
+            held, self._dots = self._dots, {}
+            for connection in held.values():
+                connection.release()
+
+    def _note(self) -> None:
+        """Some are taken, others are not answered for a while: should we end before them, it is written down."""
+        self._noting = None
+        assert self._message is not None
+        new = [one for one in self._taken() if one not in self._noted]
+        if self._concluded or not self._owed or not new:
+            return
+        self._noted.update(new)
+        self._door.delivered.settle(self._message, [one.path for one in new], (), _nothing)
 
     def _settle(self) -> None:
         """All copies are answered."""
@@ -365,13 +334,40 @@ class Transaction:
 
     def _conclude(self, reply: bytes, *, complete: bool) -> None:
         """Answer. What was taken is written down first unless the client knows it, or has nothing to try again."""
-        assert self._content is not None
-        taken = self._taken()
-        if taken and not complete:
-            self._door.delivered.remember(self.sender, [one.path for one in taken], self._content)
-        told = self.client.finished(self, reply)
-        if taken and complete and not told:
-            self._door.delivered.remember(self.sender, [one.path for one in taken], self._content)
+        assert self._message is not None
+        self._concluded = True
+        if self._noting is not None:
+            self._noting.cancel()
+        late = [one.path for one in self._accepted if one.answer is LATE]
+        taken = [] if complete else [one.path for one in self._taken()]
+        if taken or late:
+            then = partial(self.client.step, self._tell, reply, complete)
+            self._door.delivered.settle(self._message, taken, late, then)
+        else:
+            self._tell(reply, complete)
+
+    def _tell(self, reply: bytes, complete: bool) -> None:
+        """The answer; and what becomes of the memory by whether somebody heard it."""
+        message, delivered = self._message, self._door.delivered
+        assert message is not None
+        told = self._finish(reply)
+        if complete and not told:
+            delivered.settle(message, [one.path for one in self._taken()], (), _nothing)
+        elif complete and self._noted:
+            delivered.forget(message, [one.path for one in self._noted])
+        if self._is_left:
+            missing = [one for one in self._accepted if one.answer.code // 100 != 2 and one.answer is not LATE]
+            delivered.forget(message, [one.path for one in missing if one.answer is not _STILL])
+
+    def _finish(self, reply: bytes) -> bool:
+        """The answer. The message goes with it: recipients and transaction know each other, so they wait for a look for
+        cycles, and it must not."""
+        self._content, self._plan, self._copies = b"", None, None
+        return self.client.finished(self, reply)
 
     def _taken(self) -> list[Recipient]:
         return [recipient for recipient in self._accepted if recipient.answer.code // 100 == 2]
+
+
+def _nothing() -> None:
+    """Nobody waits."""

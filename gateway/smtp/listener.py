@@ -29,7 +29,7 @@ from gateway.pipeline import Pipeline, Question
 from gateway.smtp import replies, trace, xclient
 from gateway.smtp.client import Extensions
 from gateway.smtp.delivered import Delivered
-from gateway.smtp.delivery import Recipient, Transaction
+from gateway.smtp.delivery import Transaction
 from gateway.smtp.events import (
     Data,
     Fault,
@@ -43,6 +43,7 @@ from gateway.smtp.events import (
     Terms,
 )
 from gateway.smtp.lmtp import LmtpSession, LmtpTransaction
+from gateway.smtp.parties import Recipient
 from gateway.smtp.sasl import Credentials
 from gateway.smtp.session import Session
 from gateway.smtp.signing import Keyring
@@ -75,6 +76,7 @@ class SmtpDoor(Door["_Connection"]):
         streams: StreamTable,
         metrics: Metrics,
         upstreams: Mapping[str, SmtpUpstream],
+        delivered: Delivered,
         keyring: Keyring | None = None,
     ) -> None:
         super().__init__(
@@ -83,7 +85,7 @@ class SmtpDoor(Door["_Connection"]):
         self.pipeline = pipeline
         self.streams = streams
         self.upstreams = upstreams
-        self.delivered = Delivered(config.data_dir / "delivered.sqlite", time.time)
+        self.delivered = delivered
         self.trace_header = listener.trace_header
         is_lmtp = listener.protocol == "lmtp"
         self.session_type = LmtpSession if is_lmtp else Session
@@ -121,7 +123,6 @@ class SmtpDoor(Door["_Connection"]):
         await super().drain(timeout_s)
         if self.passwords is not None:
             self.passwords.close()
-        self.delivered.close()
 
     # for connections and transactions
 
@@ -227,6 +228,7 @@ class _Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Gone, or a script that has said all it will say: it is answered, but not believed to hear it."""
         self._half_closed = True
+        self._left()
         return self.session.owes
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -235,7 +237,13 @@ class _Connection(asyncio.Protocol):
             self._door.count("disconnect_in_data")
         if self.session.state is not State.MESSAGE:  # else the copies under way go on, and end in `finished`
             self._hold(-self._held)
+        self._left()
         self._door.closed(self)
+
+    def _left(self) -> None:
+        """Nobody waits for the answer any more; a retry may come before it."""
+        if self._transaction is not None and self.session.state is State.MESSAGE:
+            self.step(self._transaction.left)
 
     def pause_writing(self) -> None:
         """The client does not read its replies."""

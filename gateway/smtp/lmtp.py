@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.smtp import replies
-from gateway.smtp.delivery import Client, Door, Recipient, Transaction
+from gateway.smtp.delivery import Transaction
 from gateway.smtp.events import Message
 from gateway.smtp.grammar import Parameters
+from gateway.smtp.parties import Client, Door, Recipient
 from gateway.smtp.session import Session
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 _HEADER_END = b"\r\n\r\n"
+_TRACE = re.compile(
+    rb"\r\n(?:(?:Received|Return-Path|Received-SPF|Authentication-Results):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*",
+    re.IGNORECASE,
+)
 _NAME_OCTETS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]")
 _NAME = bytes(octet if octet in _NAME_OCTETS else ord("?") for octet in range(256))
 
@@ -35,6 +40,18 @@ def date_time(unix_s: int) -> bytes:
 def hops(content: bytes) -> int:
     """How many Received fields the header section holds (RFC 5321 §6.3)."""
     return _header(content).lower().count(b"\r\nreceived:")
+
+
+def length(content: bytes | memoryview) -> int:
+    """How many octets of trace stand in front of a message that has a Message-ID; 0 of one that has none.
+
+    These are the fields that a mail server puts on top of what it takes in, anew at each try.
+    """
+    header = _header(bytes(content))
+    if b"\r\nmessage-id:" not in header.lower():
+        return 0
+    found = _TRACE.match(header)
+    return found.end() - 2 if found is not None else 0
 
 
 def declared_kind(content: bytes) -> bytes | None:

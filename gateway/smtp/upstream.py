@@ -5,7 +5,10 @@ hop's own answer, or one of ours.
 
 A kept connection may be closed by its other end at any moment. When that shows before the final dot of a message that
 did not open the connection, the message is tried once more on a fresh one. After the dot its fate is unknown: never
-again.
+again. A next hop that has not answered by the deadline is listened to for some time more: what it says then is the
+copy's `late` answer.
+
+The dots of a transaction's copies wait for one another (`Copy.held`), but never while others wait for a connection.
 
 A message needs a connection, not a host: `hosts.py` says where the next connection goes.
 """
@@ -28,6 +31,7 @@ from gateway.smtp.replies import Reply
 
 UNREACHABLE: Final = Reply(451, b"4.4.1 next hop cannot be reached, try again later")
 LOST: Final = Reply(451, b"4.4.2 connection to the next hop was lost, try again later")
+LATE: Final = Reply(451, b"4.4.2 next hop has not answered in time, try again later")
 BUSY: Final = Reply(451, b"4.4.5 too many messages wait for the next hop, try again later")
 UNTRUSTED: Final = Reply(451, b"4.7.5 next hop cannot be reached safely, try again later")
 NO_LOGIN: Final = Reply(451, b"4.7.8 next hop does not take our login, try again later")
@@ -62,6 +66,8 @@ class SmtpUpstream:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Copy] = deque()
         self._connections: set[Connection] = set()  # greeted
+        self._holding: set[Connection] = set()  # that have sent all but the dot
+        self._overdue: dict[Connection, None] = {}  # whose copy was answered LATE, oldest first
         self._idle: list[Connection] = []  # the last one used goes first, so that surplus ones age
         self._opening: set[asyncio.Task[None]] = set()
         self._retry_at = 0.0  # while every host fails: no attempt to connect before
@@ -135,12 +141,28 @@ class SmtpUpstream:
         connection.deadline = now + self._settings.idle_s
         self._idle.append(connection)
 
+    def holding(self, connection: Connection) -> None:
+        """All but the dot of a copy is sent, and the dot waits for its siblings."""
+        assert connection.copy is not None
+        self._holding.add(connection)
+        connection.deadline = self._loop.time() + limits.SMTP_DOT_HELD_S
+        if self._waiting and not self._opening:
+            self._release_all()
+        else:
+            connection.copy.ready(connection)
+
     def answered(self, connection: Connection, copy: Copy, reply: Reply, seconds: float) -> None:
         """The next hop answered; what it says to a message is no matter of its health, unless it takes none."""
         if connection.host.failures and reply.code != 421:
             connection.host.worked()
         self._metrics.upstream_seconds(self.name, seconds)
-        copy.done(reply)
+        self._holding.discard(connection)
+        if connection.overdue:
+            self._overdue.pop(connection)
+            connection.overdue = False
+            copy.late(reply)
+        else:
+            copy.done(reply)
 
     def refused(self, copy: Copy, reply: Reply) -> None:
         """The host of a connection cannot take `copy`: for good, if its client could know that.
@@ -158,7 +180,9 @@ class SmtpUpstream:
         self._forget(connection)
         copy, connection.copy = connection.copy, None
         now = self._loop.time()
-        if copy is not None:
+        if copy is not None and connection.overdue:
+            copy.late(LOST)
+        elif copy is not None:
             self._metrics.protocol_errors[("smtp", "next_hop_" + why)] += 1
             kept = connection.kept or connection.conversation.messages > 1
             stale = kept and not connection.conversation.dot_sent
@@ -182,8 +206,10 @@ class SmtpUpstream:
             if len(self._opening) >= wanted or self._room <= 0:
                 break
             self._open(self._hosts.order())
-        if self._waiting and not self._connections and not self._opening:
-            self._fail_waiting()
+        if self._waiting and not self._opening:
+            self._release_all()
+            if not self._connections:
+                self._fail_waiting()
 
     @property
     def _room(self) -> int:
@@ -252,12 +278,38 @@ class SmtpUpstream:
                 again_s=round(host.retry_at - now, 1),
             )
 
+    def _release_all(self) -> None:
+        """Whoever waits for a connection must not wait for dots that wait for it."""
+        while self._holding:
+            self._holding.pop().release()
+
+    def _expired(self, connection: Connection, now: float) -> None:
+        """The deadline of `connection` has passed."""
+        copy = connection.copy
+        if copy is None:
+            self._retire(connection)
+        elif connection.conversation.stage is Stage.HELD:
+            self._holding.discard(connection)
+            connection.release()
+        elif not connection.conversation.dot_sent or connection.overdue or self._settings.connections_max < 2:
+            connection.abandon("timeout")
+        else:
+            self._metrics.protocol_errors[("smtp", "next_hop_timeout")] += 1
+            self._hosts_failed(connection.host, connection.opened, "timeout", "while a message was sent")
+            connection.overdue, connection.deadline = True, now + limits.SMTP_LATE_S
+            self._overdue[connection] = None
+            copy.done(LATE)
+            while len(self._overdue) > self._settings.connections_max // 2:  # the others have work to do
+                next(iter(self._overdue)).abandon("timeout")
+
     def _retire(self, connection: Connection) -> None:
         self._forget(connection)
         connection.leave()
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._holding.discard(connection)
+        self._overdue.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -270,7 +322,7 @@ class SmtpUpstream:
         self._sweeper = self._loop.call_later(limits.SMTP_SWEEP_S, self._sweep)
         now = self._loop.time()
         for connection in [c for c in self._connections if c.deadline < now]:
-            self._retire(connection) if connection.copy is None else connection.abandon("timeout")
+            self._expired(connection, now)
         while self._waiting and self._waiting[0].deadline < now:
             self._waiting.popleft().done(BUSY)
         self._look_again(now)

@@ -11,6 +11,7 @@ from typing import Any
 from gateway import limits
 from gateway.config import Address, Bind, Upstream
 from gateway.metrics import Metrics
+from gateway.smtp.connection import Connection
 from gateway.smtp.replies import Reply
 from gateway.smtp.upstream import SmtpUpstream
 from tests.conftest import eventually_async
@@ -28,10 +29,19 @@ class Letter:
     dotted: bool = False
     deadline: float = 0.0
     retried: bool = False
+    held: bool = False
     replies: list[Reply] = field(default_factory=list)
+    late_replies: list[Reply] = field(default_factory=list)
+    connection: Connection | None = None  # that holds its dot
 
     def done(self, reply: Reply) -> None:
         self.replies.append(reply)
+
+    def late(self, reply: Reply) -> None:
+        self.late_replies.append(reply)
+
+    def ready(self, connection: Connection) -> None:
+        self.connection = connection
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -16,6 +17,8 @@ from filters.model import Brand, Existing, Kind, Outcome, Reason, RecipientType,
 from gateway.config import Account, Address, Config, Listener, UnixAddress, Upstream
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
+from gateway.smtp.delivered import Delivered, Fate, Fates, Store
+from gateway.smtp.delivered_sqlite import SqliteStore
 from gateway.smtp.listener import SmtpDoor
 from gateway.smtp.signing import Keyring
 from gateway.smtp.upstream import SmtpUpstream
@@ -235,6 +238,15 @@ class ByHand:
                 self._incoming.write_eof()
 
 
+async def fate(delivered: Delivered, sender: bytes, path: bytes, content: bytes) -> Fate | None:
+    """What the memory of mixed endings knows of a recipient."""
+    heard: asyncio.Future[Fates | None] = asyncio.get_running_loop().create_future()
+    delivered.read(delivered.message(sender, content), [path], heard.set_result)
+    fates = await heard
+    assert fates is not None, "it cannot be read"
+    return fates[0]
+
+
 @asynccontextmanager
 async def house(
     directory: Path,
@@ -244,12 +256,19 @@ async def house(
     accounts: Iterable[Account] = (),
     unix: Path | None = None,
     keyring: Keyring | None = None,
+    store: Store | None = None,
+    hop: Mapping[str, int] | None = None,
     **options: object,
 ) -> AsyncIterator[House]:
-    """A door before the next hop on `ports` of 127.0.0.1; `options` are the listener's."""
+    """A door before the next hop on `ports` of 127.0.0.1; `options` are the listener's.
+
+    `store` is where mixed endings are remembered; None: in a file of `directory`. `hop`: more keys of the next hop.
+    """
     judge, metrics, streams = Judge(), Metrics(), Streams()
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
-    upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, 10), metrics)
+    upstream = SmtpUpstream(Upstream("relay", "smtp", hosts, **{"connections_max": 10, **(hop or {})}), metrics)
+    delivered = Delivered(store or SqliteStore(directory / "delivered.sqlite", time.time), metrics)
+    await delivered.start()
     listener = Listener(
         protocol=protocol,
         bind=UnixAddress(unix) if unix else Address("127.0.0.1", 0),
@@ -264,6 +283,7 @@ async def house(
         cast(StreamTable, streams),
         metrics,
         {"relay": upstream},
+        delivered,
         keyring,
     )
     await door.start()
@@ -278,3 +298,4 @@ async def house(
         server.close()
         await door.drain(5)
         await upstream.close()
+        await delivered.close()

@@ -24,6 +24,7 @@ class Letter:
     parameters: dict[bytes, bytes] = field(default_factory=dict)
     content: bytes = b"Subject: x\r\n\r\n.dot\r\n"
     dotted: bool = True
+    held: bool = False
 
 
 def greeted(*keywords: bytes) -> Conversation:

@@ -155,9 +155,11 @@ async def test_a_temporary_refusal_of_one_is_that_of_all_and_the_retry_sends_onl
         hop.script["DOT"] = [b"250 2.0.0 ok\r\n", b"452 4.2.2 full\r\n", b"250 2.0.0 ok\r\n"]
         recipients = [b"a@example.test", b"b@example.test", b"c@example.test"]
         code, text = await client.send(TEXT, *recipients)
-        assert (code, text) == (452, b"4.2.2 full id=id2"), "the id is that of the copy whose answer this is"
         taken = names(hop)
         assert len(taken) == 2
+        (full,) = {b"a", b"b", b"c"}.difference(taken)
+        copy_id = b"id%d" % (b"abc".index(full) + 1)
+        assert (code, text) == (452, b"4.2.2 full id=" + copy_id), "that of the copy whose answer this is"
         assert (await client.send(TEXT, *recipients))[0] == 250
         assert names(hop) == [b"a", b"b", b"c"], "nothing twice"
         assert (await client.send(TEXT.replace(b"body", b"news"), *recipients))[0] == 250
@@ -250,7 +252,14 @@ async def test_time_is_bounded_for_the_whole_transaction(tmp_path: Path, monkeyp
         recipients = [b"a@example.test", b"b@example.test", b"c@example.test"]
         assert (await client.send(TEXT, *recipients))[0] == 451
         assert names(hop) == [b"a"]
-        assert (await client.send(TEXT, *recipients))[0] == 250
+        code, text = await client.send(TEXT, *recipients)
+        assert (code, text[:39]) == (451, b"4.4.2 an earlier try for this recipient")
+        hop.hang_up()
+
+        async def all_taken() -> bool:
+            return (await client.send(TEXT, *recipients))[0] == 250
+
+        await eventually_async(all_taken, within=30, what="the end of the copy that was under way")
         assert names(hop) == [b"a", b"b", b"c"]
 
 

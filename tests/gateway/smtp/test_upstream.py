@@ -131,9 +131,10 @@ async def test_silence_has_a_deadline_and_its_late_answer_meets_nobody(
     monkeypatch.setattr(limits, "SMTP_NEXT_HOP_COMMAND_S", 0.05)
     async with Hop(script={step: [HANG]}) as hop, pooled(hop.port) as upstream:
         letter = Letter(deadline=asyncio.get_running_loop().time() + 0.1)
-        assert await answers(upstream, letter) == [pool.LOST]
+        assert await answers(upstream, letter) == [pool.LATE if step == "DOT" else pool.LOST]
         assert (await answers(upstream, Letter()))[0].code == 250
         assert hop.connections == 2
+        assert letter.late_replies == []
 
 
 async def test_i7_who_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""The memory of mixed endings in Redis, for gateways that take each other's retries.
+
+    izinli:delivered:<digest>    "1" the recipient has the message, "?" its copy is under way; EX as long as it counts
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from filters.index_url import IndexUrl
+from gateway import limits
+from gateway.index.commands import Commands
+from gateway.smtp.delivered import Fate, Fates
+
+PREFIX: Final = "izinli:delivered:"
+_FATES: Final[dict[Any, Fate | None]] = {None: None, **{fate.value: fate for fate in Fate}}
+_DAY_S: Final = 24 * 3600
+_OK: Final = b"OK"
+
+
+class RedisStore:
+    """A store (`delivered.Store`) in the Redis of `url`; inside a running loop."""
+
+    is_empty = False  # others write too: only a question can tell
+
+    def __init__(self, url: IndexUrl) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._commands = Commands(url)
+        self._days: dict[int, int] = {}  # entries written on each day that may still count
+
+    async def start(self) -> None:
+        await self._commands.start()
+
+    def read(self, entries: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
+        def heard(replies: list[Any] | None) -> None:
+            try:
+                fates = None if replies is None else [_FATES[reply] for reply in replies]
+            except (KeyError, TypeError):  # not a value of ours
+                fates = None
+            done(fates)
+
+        self._commands.ask([("GET", PREFIX + entry.hex()) for entry in entries], heard)
+
+    def write(self, entries: Sequence[bytes], fate: Fate, keep_s: int, done: Callable[[bool], None]) -> None:
+        if not self._has_room(len(entries)):
+            done(False)
+            return
+
+        def heard(replies: list[Any] | None) -> None:
+            done(replies is not None and replies.count(_OK) == len(entries))
+
+        self._commands.ask([("SET", PREFIX + entry.hex(), fate.value, "EX", keep_s) for entry in entries], heard)
+
+    def forget(self, entries: Sequence[bytes]) -> None:
+        self._commands.ask([("DEL", PREFIX + entry.hex()) for entry in entries], lambda _replies: None)
+
+    def poll(self) -> None:
+        self._commands.poll()
+
+    async def close(self) -> None:
+        await self._commands.close()
+
+    def _has_room(self, count: int) -> bool:
+        """Redis counts for all gateways together; a worker counts what it wrote itself (promise I7)."""
+        today = int(self._loop.time()) // _DAY_S
+        kept_days = limits.SMTP_DELIVERED_KEEP_S // _DAY_S
+        for day in [day for day in self._days if day < today - kept_days]:
+            del self._days[day]
+        if sum(self._days.values()) + count > limits.SMTP_DELIVERED_ROWS_MAX:
+            return False
+        self._days[today] = self._days.get(today, 0) + count
+        return True
