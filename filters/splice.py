@@ -72,7 +72,8 @@ def insert(message: bytes, part: Entity, notice: Notice, link_length: int = LINK
     splice = _ENCODINGS.get(part.encoding)
     if splice is None:
         raise Unfit("a text part has an unknown transfer encoding")
-    if part.encoding == b"7bit":
+    # A message without 8-bit octets may go where none are taken, whatever its parts call themselves (RFC 6152 §3).
+    if splice is _identity and part.type != b"text/html" and (part.encoding == b"7bit" or message.isascii()):
         codec = "ascii"
     return splice(message, part, _Block(notice, part, codec, link_length))
 

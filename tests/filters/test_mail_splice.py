@@ -76,6 +76,22 @@ def test_a_7bit_part_gets_ascii_whatever_its_charset() -> None:
     assert render(html(b"<p>metin</p>", "7bit")).isascii()
 
 
+@pytest.mark.parametrize("encoding", ["8bit", "binary"])
+def test_a_message_without_8_bit_octets_stays_so(encoding: str) -> None:
+    """It may have come with BODY=7BIT, and go on so."""
+    assert render(plain(b"metin\r\n", encoding)).isascii()
+    other = "Content-Type: text/plain; charset=utf-8"
+    mixed = message(
+        multipart(
+            "mixed",
+            "b",
+            part(b"metin\r\n", other, f"Content-Transfer-Encoding: {encoding}"),
+            part("ş".encode(), other, "Content-Disposition: attachment", "Content-Transfer-Encoding: 8bit"),
+        )
+    )
+    assert "Örnek".encode() in render(mixed)
+
+
 @pytest.mark.parametrize(
     "charset", ["utf-16", "UTF-16LE", "utf-32", "utf-7", "iso-2022-jp", "hz-gb-2312", "ibm037", "cp1026"]
 )

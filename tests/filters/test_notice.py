@@ -89,7 +89,8 @@ class TestMail:
     def test_a_notice_is_made_of_it(self) -> None:
         notice = Notice(mail_text(BRAND, LINK), mail_html(BRAND, LINK))
         message = (
-            b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nx\r\n"
+            b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+            b"\xc5\x9fimdi\r\n"
         )
         copy = b"".join(plan(message, notice).render(URL))
         assert "Örnek Market Ticaret A.Ş.\r\nMersis: 0123456789000015\r\n".encode() in copy
