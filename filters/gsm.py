@@ -51,6 +51,24 @@ def decode(alphabet: Alphabet, data_coding: int, shifts: bytes, text: bytes) -> 
     return "".join(letters)
 
 
+def unpack(octets: bytes, header: int = 0) -> bytes:
+    """Septets that stood packed in octets behind a user data header of `header` octets, each in one of its own.
+
+    TS 23.038 §6.1.2.1; the text begins at a septet's border, counted from the header's first octet.
+    """
+    fill = -header * 8 % 7
+    bits = int.from_bytes(octets, "little") >> fill
+    return bytes(bits >> 7 * at & 0x7F for at in range((len(octets) * 8 - fill) // 7))
+
+
+def pack(septets: bytes) -> bytes:
+    """The way back, without a header. Seven bits that are left over are a carriage return, so that they are no “@”."""
+    if len(septets) % 8 == 7:
+        septets += b"\r"
+    bits = sum(septet << 7 * at for at, septet in enumerate(septets))
+    return bits.to_bytes((len(septets) * 7 + 7) // 8, "little")
+
+
 def _loose(text: bytes) -> str:
     """No septets, whatever data_coding says: an SMSC that hands on what it has, in UTF-8 or Latin-5."""
     try:

@@ -97,6 +97,8 @@ class Brand:
     contact: str = ""  # telephone or mail address for the notice
     sms_notice: str = ""  # template of filters.notice; empty: the default one
     shortcode: str = ""  # the number that takes a RET by SMS, for the notice
+    short_names: tuple[str, ...] = ()  # what citizens call it who answer RET … to an SMS; the name itself always counts
+    mo_confirmation: str = ""  # template of what they are answered; empty: nothing
 
 
 @dataclass(frozen=True, slots=True)

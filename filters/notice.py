@@ -22,6 +22,8 @@ from filters.wording import LINK, LINK_MAX, Notice
 
 SMS_TEMPLATE = " {brand} Mersis {mersis} RET {link}"
 SMS_FIELDS = ("brand", "mersis", "shortcode", "link")
+CONFIRMATION_TEMPLATE = "{brand}: Ret talebiniz alındı. Bundan sonra size ticari SMS gönderilmeyecektir."
+CONFIRMATION_LENGTH_MAX = 155  # characters: one segment, with the operator's code behind it
 INVARIANT = frozenset(b" !\"#%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\n\r")
 
 LINK_BASE_LENGTH_MAX = LINK_MAX - TOKEN_LENGTH_MAX
@@ -113,6 +115,20 @@ def sms_prefix(brand: Brand, template: str = SMS_TEMPLATE, *, link_length: int =
     if length > NOTICE_LENGTH_MAX:
         raise ValueError(f"the notice can have {length} characters with its link; {NOTICE_LENGTH_MAX} are the limit")
     return LINK.join(halves).encode()
+
+
+def confirmation(brand: Brand) -> bytes:
+    """What a handset is told whose refusal of a brand is recorded, in octets that are alike in every alphabet.
+
+    Raises ValueError as `sms_prefix` does; there is no link in it, and it always fits one segment.
+    """
+    template = brand.mo_confirmation
+    if unknown := set(_FIELD.findall(template)) - {"brand"}:
+        raise ValueError(f"unknown field {{{min(unknown)}}}; known: {{brand}}")
+    text = _invariant(_FIELD.sub(lambda _: brand.name, template))
+    if len(text) > CONFIRMATION_LENGTH_MAX:
+        raise ValueError(f"the confirmation has {len(text)} characters; {CONFIRMATION_LENGTH_MAX} are the limit")
+    return text.encode()
 
 
 def _invariant(text: str) -> str:

@@ -14,8 +14,13 @@ from gateway.passwords import Hash, Stored
 from gateway.toml import Table, meant
 
 # What only an ESME has: how its binds go on to the SMSC.
-ESME_KEYS: Final = ("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window", "alphabet_of")
+ESME_KEYS: Final = (
+    *("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window", "alphabet_of"),
+    "mo_ambiguous",
+)
 
+MO_AMBIGUOUS: Final = ("latest", "all")
+"""Whom a citizen refuses who names nobody and was written to by several brands: the last one, or all of the last."""
 CODINGS: Final = ("0", "1", "3")  # what a sender may mean something of its own by (SMPP 3.4 §5.2.19)
 
 
@@ -32,6 +37,7 @@ class Account:
     window: int = 200  # submits a bind may have unanswered
     alphabets: tuple[Alphabet | None, ...] = ALPHABETS  # what it means by each data_coding
     password_hash: Hash | None = None
+    mo_ambiguous: str = MO_AMBIGUOUS[0]
 
     @property
     def is_esme(self) -> bool:
@@ -79,6 +85,7 @@ def _esme(
         table.number("binds_max", 16, 1, 1000),
         table.number("window", 200, 1, 10_000),
         _alphabets(table.table("alphabet_of"), septets=not (upstream in smscs and upstreams[upstream].packed)),
+        mo_ambiguous=table.choice("mo_ambiguous", MO_AMBIGUOUS, MO_AMBIGUOUS[0]),
     )
     shared = [
         other.system_id.decode()
