@@ -29,22 +29,28 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from filters.index_url import parse
 from filters.model import Reason, RecipientType, Status
+from gateway import limits
+from gateway.index.changes import Follower
+from gateway.index.filter import FilteredIndex
 from gateway.index.interface import ConsentIndex
-from gateway.index.snapshot import SnapshotFault
+from gateway.index.snapshot import FILE, SnapshotFault
+from gateway.metrics import Metrics
 from registry import publish
 from registry.index.interface import IndexDown
 from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
 from registry.rules import Move
-from tests.conftest import RedisServer, require, running
-from tests.faults.support import FINGERPRINT, WITHIN_S, Recipient, astray, filtered, take_snapshot
+from tests.conftest import RedisServer, eventually, require, running
+from tests.faults.support import FINGERPRINT, WITHIN_S, Recipient, astray, gateway, take_snapshot
 from tests.gateway.asking import each
 from tests.registry.support import KEY, fingerprint, move, record
 
 pytestmark = pytest.mark.interop
 
-PEOPLE = 5
+PEOPLE = 6
+CONSENTING = 3  # of them, in the beginning
 people = st.integers(0, PEOPLE - 1)
 kinds = st.sampled_from(RecipientType)
 statuses = st.sampled_from(Status)
@@ -63,15 +69,16 @@ class Gateway:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._index: ConsentIndex = self.do(self._opened())
+        self._index, self._follower = self.do(self._opened())
 
     def do(self, what: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(WITHIN_S)
 
-    async def _opened(self) -> ConsentIndex:
-        index = filtered(self._url, self.machine)
+    async def _opened(self) -> tuple[ConsentIndex, Follower]:
+        follower = Follower(parse(self._url), self.machine / FILE, FINGERPRINT.check_value())
+        index = FilteredIndex(gateway(self._url), follower, Metrics())
         await index.start()
-        return index
+        return index, follower
 
     def ask(self, recipients: list[Recipient]) -> list[bool | Reason]:
         return self.do(self._ask(recipients))
@@ -81,8 +88,10 @@ class Gateway:
         return await each(self._index, recipients)
 
     def take_snapshot(self) -> None:
+        """And wait until the worker uses it."""
         with suppress(SnapshotFault):  # Redis is empty, or not mended yet: there is none
             self.do(take_snapshot(self._url, self.machine))
+            eventually(lambda: self._follower.level, within=WITHIN_S, what="the snapshot being used")
 
     def close(self) -> None:
         self.do(self._index.close())
@@ -96,21 +105,25 @@ class IndexMachine(RuleBasedStateMachine):
 
     server: RedisServer
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(with_filter=st.booleans())
+    def begin(self, with_filter: bool) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="izinli-property-"))
         self.server.cli("FLUSHALL")
-        self.server.cli("SAVE")
         self.ledger = Ledger.open("sqlite", self.directory / "data", KEY)
         self.writers = [open_index(self.server.url, self.directory, FINGERPRINT.check_value()) for _ in range(2)]
         self.publishers = [Publisher(self.ledger, writer) for writer in self.writers]
-        self.publishers[0].ensure()
         (self.directory / "machine").mkdir()
-        self.gateway = Gateway(self.server.url, self.directory / "machine")
         self.recipients = [Recipient(who, kind) for who in range(PEOPLE) for kind in RecipientType]
         self.recorded: dict[Key, bool] = {one.key: False for one in self.recipients}  # listed, says the ledger
         self.possible: dict[Key, set[bool]] = {one.key: {False} for one in self.recipients}
         self.minutes = 0
+        self.said(*((who, RecipientType.BIREYSEL, Status.ONAY) for who in range(CONSENTING)))
+        self.publishers[0].ensure()
+        self.server.cli("SAVE")
+        self.published(*self.recorded)
+        self.gateway = Gateway(self.server.url, self.directory / "machine")
+        if with_filter:
+            self.gateway.take_snapshot()
 
     def teardown(self) -> None:
         if not hasattr(self, "gateway"):
@@ -198,13 +211,28 @@ class IndexMachine(RuleBasedStateMachine):
     def redis_is_emptied(self) -> None:
         self.server.cli("FLUSHALL")
 
-    @rule(forgets=st.booleans())
-    def redis_is_started_again(self, forgets: bool) -> None:
-        """As it was when it was saved last, or empty."""
+    @rule(who=people, by=which)
+    def redis_saves_too_early(self, who: int, by: int) -> None:
+        """What is saved is the current epoch, and a consent that is withdrawn by then: nothing but its run is wrong."""
+        self.redis_saves()
+        self.withdraws(who, by)
+        self.redis_is_started_again()
+
+    @rule()
+    def redis_is_started_empty(self) -> None:
+        (self.server.directory / "dump.rdb").unlink(missing_ok=True)
+        self.redis_is_started_again()
+
+    @rule()
+    def redis_is_started_again(self) -> None:
+        """As it was when it was saved last."""
         self.server.kill()
-        if forgets:
-            (self.server.directory / "dump.rdb").unlink(missing_ok=True)
         self.server.start()
+        # connected again: there must be somebody who could be wrong
+        eventually(self.is_connected, within=WITHIN_S, what="the gateway having found Redis again")
+
+    def is_connected(self) -> bool:
+        return Reason.INDEX_DOWN not in self.gateway.ask(self.recipients)
 
     @rule()
     def a_snapshot_is_taken(self) -> None:
@@ -257,7 +285,10 @@ def in_small_steps() -> Iterator[None]:
         publish.BUILD_CHUNK_MEMBERS = usual
 
 
-def test_i5_the_index_under_everything_that_can_happen(tmp_path: Path) -> None:
+def test_i5_the_index_under_everything_that_can_happen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # so that the filter and a new connection take part in most steps, not in every tenth
+    monkeypatch.setattr(limits, "FILTER_POLL_S", 0.02)
+    monkeypatch.setattr(limits, "INDEX_RETRY_S", 0.05)
     with running(RedisServer(require("redis-server"), tmp_path, keep=True)) as server:
 
         class Machine(IndexMachine):
