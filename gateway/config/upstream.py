@@ -31,10 +31,10 @@ class Upstream:
     reserve: int = 5  # smpp: characters an operator appends to each text (BTK decision 2016/DK-YED/211)
     packed: bool = False  # smpp: septets travel packed in octets, so a text in them takes no notice
     weights: tuple[int, ...] = ()  # smtp: of the hosts, in their order; empty: each 1
-    tls: str = "none"  # smtp: one of TLS
+    tls: str = "none"  # one of TLS; smpp: from the first octet
     tls_implicit: bool = False  # smtp: TLS from the first octet (RFC 8314), not by STARTTLS
-    tls_name: str = ""  # smtp: whom the certificate must name; empty: the host
-    ca_file: Path | None = None  # smtp: None: whom the system trusts
+    tls_name: str = ""  # whom the certificate must name; empty: the host
+    ca_file: Path | None = None  # None: whom the system trusts
     user: str = ""  # smtp: for AUTH; empty: no login
     password_file: Path | None = None
     messages_per_connection: int = 1000  # smtp
@@ -52,9 +52,19 @@ def read_upstream(table: Table, name: str, home: Path) -> Upstream:
         hosts = tuple(host for text in table.texts("hosts") if (host := table.parsed("hosts", parse_address, text)))
         if not table.values.get("hosts"):
             table.note("hosts", "names no host", HOST_FIX)
-        reserve, packed = table.number("reserve", 5, 0, RESERVE_MAX), table.flag("packed")
+        upstream = Upstream(
+            name,
+            protocol,
+            hosts,
+            reserve=table.number("reserve", 5, 0, RESERVE_MAX),
+            packed=table.flag("packed"),
+            tls=table.choice("tls", TLS, "none"),
+            tls_name=_name(table),
+            ca_file=_ca_file(table, home),
+        )
+        _fits(table, upstream)
         table.finish()
-        return Upstream(name, protocol, hosts, reserve=reserve, packed=packed)
+        return upstream
     weighted = _hosts(table, home)
     tls = table.choice("tls", TLS, "none")
     upstream = Upstream(

@@ -8,6 +8,7 @@ answer in another order, or to vanish.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 import time
 from collections import deque
@@ -70,10 +71,11 @@ class Behaviour:
 
 
 class Smsc:
-    """Listens on a port of 127.0.0.1 once started. `passwords` by system_id."""
+    """Listens on a port of 127.0.0.1 once started. `passwords` by system_id; `tls`: from the first octet."""
 
-    def __init__(self, passwords: dict[str, str], port: int = 0) -> None:
+    def __init__(self, passwords: dict[str, str], port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
         self.messages: list[Received] = []
         self.behaviour = Behaviour()
         self.sessions: list[_Session] = []  # bound
@@ -83,13 +85,13 @@ class Smsc:
         self._passwords = passwords
         self._server: asyncio.Server | None = None
         self._open: set[_Session] = set()
-        self._held: list[tuple[_Session, bytes]] = []
+        self.held: list[tuple[_Session, bytes]] = []  # answers that wait for `release`
         self._ids = 1_000_000
         self._looked_at = 0
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", self.port)
+        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -119,7 +121,7 @@ class Smsc:
 
     def release(self, *, backwards: bool = False) -> None:
         """Give the answers that were held."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for session, answer in reversed(held) if backwards else held:
             session.write(answer)
 
@@ -187,7 +189,7 @@ class Smsc:
         if behaviour.silent:
             return
         if behaviour.holding:
-            self._held.append((session, answer))
+            self.held.append((session, answer))
         else:
             session.write(answer)
         if message is not None and message.registered_delivery & 0x03 == 1 and behaviour.receipts:

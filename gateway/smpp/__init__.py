@@ -7,7 +7,8 @@
     text      where a text stands in a submit_sm, and the notice in it       pure
     parts     the long messages that clients send in parts of their own      pure
     submit    one submit_sm: ask, put the notice in, send, answer
-    upstream  the bind at the SMSC: its sequence numbers, its loss and return
+    upstream  the bind at the SMSC: its sequence numbers, what waits for its answers
+    link      that bind's loss and return
     listener  sockets to sessions, sessions to submits
 
 An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.

@@ -23,12 +23,13 @@ from typing import cast
 from filters.model import Reason, Stream
 from filters.sms import ALPHABETS
 from gateway import limits
-from gateway.config import Account, Config, Listener
+from gateway.config import Account, Config, Listener, Upstream
 from gateway.door import Door, Peer
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.smpp import statuses
 from gateway.smpp.frames import Frame
+from gateway.smpp.link import PROTOCOL, Link
 from gateway.smpp.parts import Groups
 from gateway.smpp.pdu import (
     ALERT_NOTIFICATION,
@@ -44,8 +45,9 @@ from gateway.smpp.pdu import (
 from gateway.smpp.session import BOUND_BY, Answer, Event, Fault, Session, State
 from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RSYSERR
 from gateway.smpp.submit import T, Way, take
-from gateway.smpp.upstream import PROTOCOL, Link, Smsc
+from gateway.smpp.upstream import Smsc
 from gateway.streams import StreamTable
+from gateway.trust import Trust
 
 _VERSION_WITH_TLVS = 0x34
 _UNBOUND_WINDOW = 1  # requests at once before a bind stands: the bind itself
@@ -67,6 +69,7 @@ class SmppDoor(Door["_Connection"]):
         self.binds: Counter[bytes] = Counter()
         self._groups: dict[bytes, Groups] = {}
         self._ways: dict[Stream, Way] = {}
+        self._trusts: dict[str, Trust] = {}
         self._reference = random.getrandbits(16)
 
     def connection(self) -> asyncio.Protocol:
@@ -85,6 +88,12 @@ class SmppDoor(Door["_Connection"]):
         if known is None:
             known = self._ways[stream] = Way(stream, self.config.upstreams[stream.upstream].reserve)
         return known
+
+    def trust(self, upstream: Upstream) -> Trust | None:
+        """Whom binds at `upstream` trust; None: they use no TLS."""
+        if upstream.tls == "none":
+            return None
+        return self._trusts.setdefault(upstream.name, Trust(upstream))
 
     def reference(self) -> int:
         """The next of 65,536: two messages to one handset never share one within its patience."""
@@ -321,7 +330,8 @@ class _Connection(asyncio.Protocol):
             self.alphabets = account.alphabets
             self._bind, self._version = frame, bind.interface_version
             body = bind_body(account.upstream_system_id, account.upstream_password, bind.rest)
-            self._link = Link(door.config.upstreams[account.upstream], door.metrics, self, command, body, door.ended)
+            upstream = door.config.upstreams[account.upstream]
+            self._link = Link(upstream, door.metrics, self, command, body, door.ended, door.trust(upstream))
             door.links.add(self._link)
             self._link.open()
 

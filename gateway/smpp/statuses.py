@@ -58,6 +58,9 @@ OF_REASON: Final[dict[Reason, int]] = {
 TEMPORARY: Final = frozenset({ESME_RSYSERR, ESME_RMSGQFUL, ESME_RTHROTTLED, ESME_RX_T_APPN})
 """What an SMSC says when the same message may be taken later."""
 
+COMPLAINTS: Final = frozenset({ESME_RMSGQFUL, ESME_RTHROTTLED})
+"""What an SMSC says when it wants us slower."""
+
 
 def of_bind(status: int) -> int:
     """What the SMSC said to our bind, as said to the client that waits for it.

@@ -1,23 +1,25 @@
 """The bind at the SMSC that stands behind one bind of a client.
 
-    Link   opens it, opens it again when it is lost, ends it
-    Smsc   one socket, from its bind on: requests out, responses in any order, the SMSC's own requests
+    link.Link   opens it, opens it again when it is lost, ends it
+    Smsc        one socket, from its bind on: requests out, responses in any order, the SMSC's own requests
 
 Each socket has sequence numbers of its own (SMPP 3.4 §2.7): each maps to whoever waits for the answer. When the socket
 is lost, or an answer is overdue, the fate of what was sent is unknown, and its client is told ESME_RSYSERR: it may try
 again, and decides itself. Nothing is ever sent twice from here.
+
+An SMSC that says “slower” is heard: its client gets that answer, and what carries a text then waits here until the
+`congestion.Window` has room. What waits is not sent yet, and bounded by the window of the client.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine
-from typing import Protocol, cast
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, cast
 
 from gateway import limits
-from gateway.config import Upstream
-from gateway.metrics import Metrics
+from gateway.smpp.congestion import Window
 from gateway.smpp.frames import Frames
 from gateway.smpp.pdu import (
     ALERT_NOTIFICATION,
@@ -27,17 +29,26 @@ from gateway.smpp.pdu import (
     GENERIC_NACK,
     HEADER,
     HEADER_OCTETS,
+    REPLACE_SM,
     RESPONSE,
     SEQUENCE_MAX,
+    SUBMIT_MULTI,
+    SUBMIT_SM,
     SUBMIT_SM_RESP,
     UNBIND,
     pack,
 )
-from gateway.smpp.statuses import ESME_RINVCMDID, ESME_ROK, ESME_RSYSERR, ESME_RX_T_APPN
-
-PROTOCOL = "smpp"
+from gateway.smpp.statuses import (
+    COMPLAINTS,
+    ESME_RINVCMDID,
+    ESME_ROK,
+    ESME_RSYSERR,
+    ESME_RTHROTTLED,
+    ESME_RX_T_APPN,
+)
 
 _pack = HEADER.pack
+_CARRIES_TEXT: Final = frozenset({SUBMIT_SM, SUBMIT_MULTI, DATA_SM, REPLACE_SM})
 
 
 class Pending(Protocol):
@@ -73,6 +84,31 @@ class Owner(Protocol):
         """The SMSC does not read what it is sent; or does again."""
 
 
+class Link(Protocol):
+    """What a socket sees of `link.Link`. `command` and `body` are its bind's."""
+
+    owner: Owner
+    command: int
+    body: bytes
+    standing: Smsc | None
+    window: Window | None
+
+    def count(self, kind: str) -> None:
+        """A fault, by its metric label."""
+
+    def seconds(self, seconds: float, times: int) -> None:
+        """`times` messages took so long."""
+
+    def stand(self, smsc: Smsc, body: bytes) -> None:
+        """`smsc` is bound."""
+
+    def lost(self, smsc: Smsc) -> None:
+        """`smsc` takes no more requests."""
+
+    def gone(self, smsc: Smsc) -> None:
+        """The socket of `smsc` is closed."""
+
+
 class Smsc(asyncio.Protocol):
     """One socket to the SMSC."""
 
@@ -86,6 +122,8 @@ class Smsc(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._asked: dict[int, Pending] = {}  # in the order of their time
         self._sequence = 0
+        self._window = link.window  # None: the SMSC does not complain
+        self._waiting: deque[tuple[int, bytes, Pending]] = deque()  # for room in it
         self._out: list[bytes] = []
         self._flushing = False
         self._flushed_at = 0.0  # the time of this tick's requests
@@ -102,6 +140,10 @@ class Smsc(asyncio.Protocol):
 
     def send(self, command: int, body: bytes, pending: Pending) -> None:
         """Ask the SMSC; `pending` gets its answer."""
+        if self._window is not None and command in _CARRIES_TEXT and (self._waiting or self._is_full()):
+            pending.sent_at = self._loop.time()
+            self._waiting.append((command, body, pending))
+            return
         sequence = self._sequence = self._sequence % SEQUENCE_MAX + 1
         self._asked[sequence] = pending
         self._out.append(_pack(HEADER_OCTETS + len(body), command, ESME_ROK, sequence) + body)
@@ -121,6 +163,7 @@ class Smsc(asyncio.Protocol):
 
     def leave(self, now: float) -> None:
         """Say unbind and let go when it is answered (§4.2)."""
+        self._turn_back(ESME_RSYSERR)
         self._ends_by = now + limits.SMPP_UNBIND_S
         self.listen(listening=True)
         self.send(UNBIND, b"", _Own(UNBIND, lambda status, body: self.close()))
@@ -145,6 +188,10 @@ class Smsc(asyncio.Protocol):
         for sequence in overdue:
             self._link.count("smsc_timeout")
             self._asked.pop(sequence).answered(ESME_RSYSERR, b"")
+        if self._waiting:
+            # What has waited here for so long was never sent: the client hears what the SMSC says of the others.
+            self._turn_back(ESME_RTHROTTLED, before=now - limits.SMPP_RESPONSE_S)
+            self._let_go()
         if overdue:
             self._owner.heard()
         silent = now - self._heard
@@ -176,6 +223,10 @@ class Smsc(asyncio.Protocol):
                 link.count("unknown_response")
                 continue
             del asked[sequence]
+            if status in COMPLAINTS:
+                self._complained(pending.sent_at, now)
+            elif self._window is not None:
+                self._window.answered()
             if command != GENERIC_NACK:
                 if command == SUBMIT_SM_RESP:
                     if pending.sent_at != sent_at:
@@ -186,6 +237,8 @@ class Smsc(asyncio.Protocol):
             else:  # §4.3: an answer to whatever has its sequence number, and never a good one (promise I2)
                 pending.answered(status or ESME_RSYSERR, b"")
         link.seconds(now - sent_at, same)
+        if self._window is not None:
+            self._let_go()
         self._owner.heard()
         if frames.broken:
             link.count("bad_length")
@@ -206,9 +259,41 @@ class Smsc(asyncio.Protocol):
         asked, self._asked = self._asked, {}
         for pending in asked.values():
             pending.answered(ESME_RSYSERR, b"")
+        self._turn_back(ESME_RSYSERR)
         self._owner.heard()
 
     # inside
+
+    def _complained(self, sent_at: float, now: float) -> None:
+        """The SMSC wants us slower."""
+        self._link.count("smsc_throttled")
+        if self._window is None:
+            self._window = self._link.window = Window(len(self._asked), now)
+        else:
+            self._window.complained(sent_at, now)
+
+    def _let_go(self) -> None:
+        """Send what the window has room for."""
+        waiting, self._waiting = self._waiting, deque()
+        while waiting and not self._is_full():
+            self.send(*waiting.popleft())
+        self._waiting = waiting
+        if not waiting and self._window is not None and self._window.is_open:
+            self._window = self._link.window = None
+
+    def _is_full(self) -> bool:
+        """Has the window no room?"""
+        return self._window is not None and len(self._asked) >= self._window.size
+
+    def _turn_back(self, status: int, *, before: float = float("inf")) -> None:
+        """Answer what began to wait `before` then, and was never sent."""
+        turned = []
+        while self._waiting and self._waiting[0][2].sent_at < before:
+            turned.append(self._waiting.popleft()[2])
+        for pending in turned:
+            pending.answered(status, b"")
+        if turned:
+            self._owner.heard()
 
     def _requested(self, command: int, sequence: int, pdu: bytes) -> None:
         """What the SMSC wants."""
@@ -224,6 +309,7 @@ class Smsc(asyncio.Protocol):
         elif command == UNBIND:
             # What is under way may still be answered; whatever comes now is told to come back.
             self._link.lost(self)
+            self._turn_back(ESME_RSYSERR)
             self._ends_by = min(self._ends_by, self._loop.time() + limits.SMPP_UNBIND_S)
             self.respond(command | RESPONSE, ESME_ROK, sequence)
             if not self._asked:
@@ -272,147 +358,3 @@ class _Own:
     def answered(self, status: int, body: bytes) -> None:
         if self._done is not None:
             self._done(status, body)
-
-
-class Link:
-    """A bind that comes back. `command` and `body` are the bind's, with our own name and password in it."""
-
-    def __init__(
-        self,
-        upstream: Upstream,
-        metrics: Metrics,
-        owner: Owner,
-        command: int,
-        body: bytes,
-        ended: Callable[[Link], None],
-    ) -> None:
-        self.owner = owner
-        self.command = command
-        self.body = body
-        self.closed = False
-        self._upstream = upstream
-        self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
-        self._sockets: set[Smsc] = set()  # the one that stands, and those that are being left
-        self.standing: Smsc | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._ended = ended
-        self._first = True  # the client waits for it
-
-    def open(self) -> None:
-        """Try once, and tell the owner how it went."""
-        self._run(self._open())
-
-    def close(self) -> None:
-        """The client is gone: unbind."""
-        if self.closed:
-            return
-        self.closed = True
-        if self._task is not None:
-            self._task.cancel()
-        smsc, self.standing = self.standing, None
-        if smsc is not None:
-            smsc.leave(self._loop.time())
-        self._note_end()
-
-    def abort(self) -> None:
-        """Drop every socket."""
-        self.close()
-        for smsc in list(self._sockets):
-            smsc.abort()
-
-    def sweep(self, now: float) -> None:
-        for smsc in list(self._sockets):
-            smsc.sweep(now)
-
-    # what a socket tells
-
-    def count(self, kind: str) -> None:
-        self._metrics.protocol_errors[(PROTOCOL, kind)] += 1
-
-    def seconds(self, seconds: float, times: int) -> None:
-        """`times` messages took so long."""
-        if times:
-            self._metrics.upstream_seconds(self._upstream.name, seconds, times)
-
-    def gone(self, smsc: Smsc) -> None:
-        """The socket of `smsc` is closed."""
-        self._sockets.discard(smsc)
-        self.lost(smsc)
-        self._note_end()
-
-    def stand(self, smsc: Smsc, body: bytes) -> None:
-        """`smsc` is bound."""
-        if self.closed:
-            return
-        self.standing = smsc
-        self._metrics.upstream_up[self._upstream.name] = 1
-        self.owner.standing(smsc)
-        if self._first:
-            self._first = False
-            self.owner.opened(ESME_ROK, body)
-
-    def lost(self, smsc: Smsc) -> None:
-        """`smsc` takes no more requests."""
-        if smsc is not self.standing:
-            return
-        self.standing = None
-        self.count("smsc_lost")
-        self._metrics.upstream_up[self._upstream.name] = 0
-        self.owner.standing(None)
-        if not self.closed:
-            self._run(self._reopen())
-
-    # opening
-
-    def _run(self, opening: Coroutine[None, None, None]) -> None:
-        self._task = self._loop.create_task(opening)
-        self._task.add_done_callback(self._ran)
-
-    def _note_end(self) -> None:
-        if self.closed and not self._sockets and (self._task is None or self._task.done()):
-            self._ended(self)
-
-    def _ran(self, task: asyncio.Task[None]) -> None:
-        """Our own fault in it is logged by the loop's handler, and is temporary for the client (promise I4)."""
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._loop.call_exception_handler({"message": "binding at an SMSC", "exception": fault})
-            self.owner.opened(ESME_RSYSERR, b"")
-        self._note_end()
-
-    async def _open(self) -> None:
-        status = await self._attempt()
-        if status != ESME_ROK:
-            self.owner.opened(status, b"")
-
-    async def _reopen(self) -> None:
-        """Exponential backoff with jitter, until it stands or nobody wants it."""
-        delay_s = limits.SMPP_RECONNECT_S_MIN
-        while True:
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
-            if await self._attempt() == ESME_ROK:
-                return
-            delay_s = min(2 * delay_s, limits.SMPP_RECONNECT_S_MAX)
-
-    async def _attempt(self) -> int:
-        """Each host once; the last refusal stands if none takes us, ESME_RSYSERR if none answers."""
-        answer = ESME_RSYSERR
-        for host in self._upstream.tcp_hosts:
-            smsc = Smsc(self, self._loop)
-            self._sockets.add(smsc)
-            try:
-                async with asyncio.timeout(limits.SMPP_CONNECT_S):
-                    await self._loop.create_connection(lambda s=smsc: s, host.host, host.port)  # type: ignore[misc]
-                    answer = await smsc.bound or answer
-                if not smsc.stood:
-                    self.count("smsc_refused")
-            except (OSError, TimeoutError):
-                self.count("smsc_unreachable")
-            finally:
-                if not smsc.stood:
-                    smsc.abort()
-                    self._sockets.discard(smsc)
-            if smsc.stood:
-                return ESME_ROK
-        self._metrics.upstream_up[self._upstream.name] = 0
-        return answer

@@ -1,87 +1,22 @@
-"""What a connection to a next hop shows and asks for: whom to trust, and our password.
-
-Both stand in files that others renew. A file that changed is read again by the next connection; one that cannot be used
-then is named in the log, and what was read before stays in force: a certificate half copied must not stop the mail.
-"""
+"""What a connection to a next hop of mail shows and asks for: whom to trust, and our password, which others renew."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
-from pathlib import Path
-from typing import Generic, TypeVar
-
 from gateway.config import Upstream, read_secret
-from gateway.log import logger
 from gateway.smtp.greeting import Login
-
-T = TypeVar("T")
-
-
-class Renewed(Generic[T]):
-    """What `read` makes of the file at `path`. `read` raises OSError or ValueError (ssl.SSLError is an OSError)."""
-
-    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
-        self._path = path
-        self._read = read
-        self._mark: tuple[int, int, int] | None = None
-        self._value: T | None = None
-
-    def current(self) -> T:
-        """Of the file as it is now. Raises what `read` raises when nothing was ever read."""
-        try:
-            status = self._path.stat()
-            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if mark == self._mark and self._value is not None:
-                return self._value
-            self._mark = mark
-            self._value = self._read(self._path)
-        except (OSError, ValueError) as error:
-            if self._value is None:
-                raise
-            logger.warning(
-                "file cannot be used, its former content stays in force", file=str(self._path), why=str(error)
-            )
-        return self._value
+from gateway.trust import Renewed, Trust
 
 
-class Credentials:
+class Credentials(Trust):
     """Those of one `[upstream.…]`."""
 
     def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream)
         self.starttls = upstream.tls != "none" and not upstream.tls_implicit
         self.implicit = upstream.tls_implicit
-        self._verifies = upstream.tls == "verify"
-        self._name = upstream.tls_name
         self._user = upstream.user.encode()
-        self._ca = Renewed(upstream.ca_file, _trusting) if upstream.ca_file and self._verifies else None
-        self._context: ssl.SSLContext | None = None
         self._password = Renewed(upstream.password_file, read_secret) if upstream.password_file else None
-
-    def context(self) -> ssl.SSLContext:
-        """For one handshake. Raises OSError."""
-        if self._ca is not None:
-            return self._ca.current()
-        if self._context is None:
-            self._context = ssl.create_default_context() if self._verifies else _unverified()
-        return self._context
-
-    def name(self, host: str) -> str | None:
-        """Whose certificate `host` has to show, and what it is asked for (SNI)."""
-        return self._name or host or None
 
     def login(self) -> Login | None:
         """Raises OSError, ValueError."""
         return Login(self._user, self._password.current()) if self._password else None
-
-
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca_file))
-
-
-def _unverified() -> ssl.SSLContext:
-    """`tls = "encrypt"`: safe from listeners, not from whoever stands in between."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

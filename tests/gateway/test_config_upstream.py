@@ -1,4 +1,4 @@
-"""`[upstream.NAME]` of protocol smtp: what may be written, and what is said of what may not."""
+"""`[upstream.NAME]`: what may be written, and what is said of what may not."""
 
 from __future__ import annotations
 
@@ -112,4 +112,27 @@ def test_a_mistake_is_named(tmp_path: Path, values: dict[str, object], told: str
     (tmp_path / "empty.pass").write_text("\n")
     (tmp_path / "ca.pem").write_bytes(make_authority(tmp_path / "authority").ca_file.read_bytes())
     _, problems = read(tmp_path, **values)
+    assert any(told in problem for problem in problems), problems
+
+
+def test_an_smsc_in_tls(tmp_path: Path) -> None:
+    ca_file = make_authority(tmp_path / "authority").ca_file
+    secured = {"tls": "verify", "tls_name": "smsc.example.test", "ca_file": "authority/ca.pem"}
+    upstream, problems = read(tmp_path, protocol="smpp", hosts=["192.0.2.7:3550"], reserve=0, **secured)
+    assert problems == []
+    assert (upstream.tls, upstream.tls_name, upstream.ca_file) == ("verify", "smsc.example.test", ca_file)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"tls": "starttls"}, "unknown value 'starttls' — known: encrypt, none, verify"),
+        ({"tls_name": "smsc.example.test"}, "says nothing without TLS"),
+        ({"tls": "verify", "ca_file": "gone.pem"}, "gone.pem: No such file"),
+        ({"tls": "verify", "tls_implicit": True}, "tls_implicit: unknown key"),
+        ({"hosts": []}, "names no host"),
+    ],
+)
+def test_a_mistake_about_an_smsc_is_named(tmp_path: Path, values: dict[str, object], told: str) -> None:
+    _, problems = read(tmp_path, **{"protocol": "smpp", "hosts": ["127.0.0.1:3550"], **values})
     assert any(told in problem for problem in problems), problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -235,15 +236,16 @@ async def house(
     reserve: int = 5,
     pipeline: Callable[[Metrics], object] | None = None,
     listener: Mapping[str, object] = MappingProxyType({}),
+    upstream: Mapping[str, object] = MappingProxyType({}),
     **options: object,
 ) -> AsyncIterator[House]:
-    """A door before the SMSC on `ports` of 127.0.0.1; `options` are the account's, `listener` the door's."""
+    """A door before the SMSC on `ports` of 127.0.0.1; `options` are the account's, `listener` and `upstream` theirs."""
     judge, metrics = Judge(), Metrics(["smsc"])
     hosts = tuple(Address("127.0.0.1", port) for port in ports)
     one = account(**options)
+    smsc = Upstream("smsc", "smpp", hosts, reserve=reserve, **upstream)  # type: ignore[arg-type]
     config = SimpleNamespace(
-        accounts={one.system_id: one},
-        upstreams={"smsc": Upstream("smsc", "smpp", hosts, reserve=reserve), "other": Upstream("other", "smpp", hosts)},
+        accounts={one.system_id: one}, upstreams={"smsc": smsc, "other": Upstream("other", "smpp", hosts)}
     )
     at = Address("127.0.0.1", 0)
     entry = Listener("smpp", at, (ip_network(allow),), "gate.example.test", **listener)  # type: ignore[arg-type]
@@ -258,6 +260,6 @@ async def house(
         await door.drain(5)
 
 
-def smsc() -> Smsc:
+def smsc(tls: ssl.SSLContext | None = None) -> Smsc:
     """An SMSC that knows us."""
-    return Smsc({UPSTREAM_LOGIN[0]: UPSTREAM_LOGIN[1]})
+    return Smsc({UPSTREAM_LOGIN[0]: UPSTREAM_LOGIN[1]}, tls=tls)
