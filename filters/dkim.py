@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -146,7 +146,7 @@ class Copies:
 
     __slots__ = ("_begun", "_fields", "_names", "_offset", "_pending", "_prefix", "_runs", "_seam")
 
-    def __init__(self, pieces: list[bytes], kept: Collection[int] = ()) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview], kept: Collection[int] = ()) -> None:
         self._seam, self._offset = _seam(pieces)
         self._names, self._fields = _headers(self._head(pieces))
         self._runs = _runs(pieces, kept, self._seam, self._offset)
@@ -158,7 +158,7 @@ class Copies:
         self._begun = bool(lines)
         self._prefix = hashlib.sha256(lines)
 
-    def sign(self, pieces: list[bytes], signers: Iterable[Signer], t: int) -> bytes:
+    def sign(self, pieces: Sequence[bytes | memoryview], signers: Iterable[Signer], t: int) -> bytes:
         """One copy's signature fields, to be put on top of it; none if it has no From, which each must cover."""
         if not self._names:
             return b""
@@ -168,12 +168,12 @@ class Copies:
         body_hash = self._body(pieces)
         return b"".join([signer.field(self._names, signed, body_hash, t) for signer in signers])
 
-    def _head(self, pieces: list[bytes]) -> bytes:
+    def _head(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         """The header section of a copy, with its last CRLF."""
         whole, cut = pieces[: self._seam], pieces[self._seam : self._seam + 1]
         return b"".join([*whole, *(piece[: self._offset] for piece in cut)]).removesuffix(_CRLF)
 
-    def _body(self, pieces: list[bytes]) -> bytes:
+    def _body(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         """The hash of a copy's body."""
         rest = [self._pending]
         for run in self._runs:
@@ -250,7 +250,7 @@ def _closed(lines: bytes) -> bytes:
     return lines + _CRLF if lines else b""
 
 
-def _seam(pieces: list[bytes]) -> tuple[int, int]:
+def _seam(pieces: Sequence[bytes | memoryview]) -> tuple[int, int]:
     """Where the body begins, behind the empty line: the index of a piece and an offset in it."""
     copy = b"".join(pieces)
     at = 2 if copy.startswith(_CRLF) else copy.find(b"\r\n\r\n") + 4
@@ -292,14 +292,16 @@ def _named(head: bytes, lower: bytes, name: bytes) -> list[bytes]:
     return [relaxed_field(name, head[start:end]) for start, end in found[: -_INSTANCES_MAX - 1 : -1]]
 
 
-def _runs(pieces: list[bytes], kept: Collection[int], seam: int, offset: int) -> list[bytes | tuple[int, int, int]]:
+def _runs(
+    pieces: Sequence[bytes | memoryview], kept: Collection[int], seam: int, offset: int
+) -> list[bytes | tuple[int, int, int]]:
     """The body as runs of whole lines: canonical octets, or (first index, offset in it, end index) of what differs."""
     runs: list[bytes | tuple[int, int, int]] = []
     for index in range(seam, len(pieces)):
         start = offset if index == seam else 0
         last = runs[-1] if runs else b""
         if index in kept:
-            runs.append(_reduced(pieces[index][start:]))
+            runs.append(_reduced(bytes(pieces[index][start:])))
         elif isinstance(last, tuple):
             runs[-1] = (last[0], last[1], index + 1)
         else:

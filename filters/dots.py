@@ -88,3 +88,8 @@ def stuff(data: bytes) -> bytes:
     if _DOTTED in data:
         data = data.replace(_DOTTED, b"\r\n..")
     return b"." + data if data.startswith(b".") else data
+
+
+def stuff_block(before: bytes, block: bytes | memoryview) -> bytes:
+    """The same for a block of a message; `before` are the two octets in front of it, CRLF in front of the first."""
+    return (before + block).replace(_DOTTED, b"\r\n..")[len(before) :]

@@ -34,6 +34,11 @@ __all__ = ["LINK", "LINK_MAX", "PLACEHOLDER", "MailPlan", "Notice", "Unfit", "de
 MAILTO_MAX: Final = 900
 """Octets of a mailto: URI that is kept, so that its line stays under the 998 of RFC 5322."""
 
+Piece = bytes | memoryview
+
+_SHARED_MIN: Final = 64 * 1024
+"""Octets of a part of the message that are not copied any more: a plan refers to them."""
+
 _ONE_CLICK: Final = b">\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 _LINK_FORM: Final = re.compile(rb"[A-Za-z0-9:/?#@!$()*+,;=%%._~-]{1,%d}" % LINK_MAX)
 _MAILTO: Final = re.compile(rb"mailto:[!-;=?-~]{1,%d}" % (MAILTO_MAX - 7), re.IGNORECASE)
@@ -44,14 +49,14 @@ _BRACKETED: Final = re.compile(rb"<([^<>]*+)>")
 class MailPlan:
     """A message with holes for the link."""
 
-    _pieces: tuple[bytes, ...]
+    _pieces: tuple[Piece, ...]
     _extra: int  # index of the piece that takes the extra header fields
     _holes: tuple[tuple[int, Fill | None], ...]
     kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
     _received: int  # octets of the message as it came
     _link_length: int  # the longest link there is room for
 
-    def render(self, link: bytes, extra_headers: bytes = b"") -> list[bytes]:
+    def render(self, link: bytes, extra_headers: bytes = b"") -> list[Piece]:
         """One recipient's copy, in pieces; not dot-stuffed.
 
         `link` is an absolute URL, no longer than `plan` was told, that needs no escaping in HTML (no `&`, quotes,
@@ -64,11 +69,11 @@ class MailPlan:
             raise ValueError(f"a reject link of {len(link)} octets in a plan for {self._link_length}")
         return self._filled(link, extra_headers)
 
-    def put_on_top(self, pieces: list[bytes], fields: bytes) -> None:
+    def put_on_top(self, pieces: list[Piece], fields: bytes) -> None:
         """Put complete fields with CRLF at the end above all others of a rendered copy."""
         pieces[self._extra] = fields + pieces[self._extra]
 
-    def touched(self, pieces: list[bytes]) -> bytes:
+    def touched(self, pieces: list[Piece]) -> bytes:
         """The lines of a rendered copy that are not whole lines of the message: what is ours, up to the line ends.
 
         A line of the copy has a fault, or a dot in front, if one of these has, or one of the message.
@@ -81,7 +86,7 @@ class MailPlan:
         # An equals sign is the octet that takes most room: three in quoted-printable.
         return max(0, sum(map(len, self._filled(b"=" * link_length, b""))) - self._received)
 
-    def _filled(self, link: bytes, extra_headers: bytes) -> list[bytes]:
+    def _filled(self, link: bytes, extra_headers: bytes) -> list[Piece]:
         pieces = list(self._pieces)
         pieces[self._extra] = extra_headers
         for index, fill in self._holes:
@@ -138,19 +143,19 @@ def declare(
     return edits
 
 
-def untouched(message: bytes, extra_headers: bytes) -> list[bytes]:
+def untouched(message: bytes, extra_headers: bytes) -> list[Piece]:
     """An informational message: `extra_headers` (complete fields, or nothing) on top, every other octet the same."""
     if not extra_headers:
         return [message]
     at, missing = opening(message)
     if at:
-        return [message[:at], extra_headers, message[at:]]
+        return [message[:at], extra_headers, memoryview(message)[at:]]
     return [extra_headers, missing, message] if missing else [extra_headers, message]
 
 
 def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
     """The message cut at the edits; the extra fields of a copy come right before the first."""
-    pieces: list[bytes] = []
+    pieces: list[Piece] = []
     kept: set[int] = set()
     holes: list[tuple[int, Fill | None]] = []
     extra = -1
@@ -172,7 +177,7 @@ def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
     return MailPlan(tuple(pieces), extra, tuple(holes), frozenset(kept), len(message), link_length)
 
 
-def _received(message: bytes, start: int, end: int, index: int, kept: set[int]) -> list[bytes]:
+def _received(message: bytes, start: int, end: int, index: int, kept: set[int]) -> list[Piece]:
     """`message[start:end]` between two edits: the end of a line, the whole lines (noted in `kept`), a line's beginning.
 
     `index` is that of the first of these pieces in the plan.
@@ -182,7 +187,8 @@ def _received(message: bytes, start: int, end: int, index: int, kept: set[int]) 
     if first == last:
         return [message[start:end]]
     kept.add(index + 1)
-    return [message[start:first], message[first:last], message[last:end]]
+    lines: Piece = memoryview(message)[first:last] if last - first >= _SHARED_MIN else message[first:last]
+    return [message[start:first], lines, message[last:end]]
 
 
 def _unsubscribe(message: bytes, top: Entity, more: bytes) -> list[Edit]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ BIG = (b"." * 70 + b"\r\n") * 10_000
 @given(LINES, st.lists(st.integers(0, 60), max_size=4), st.integers(1, 7))
 def test_i2_however_it_is_cut_each_line_is_stuffed_once(content: bytes, cuts: list[int], block: int) -> None:
     at = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
-    views = [memoryview(content)[start:end] for start, end in zip(at, at[1:], strict=False)]
+    views = [memoryview(content)[start:end] for start, end in pairwise(at)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "SMTP_WRITE_OCTETS", block)
         pieces = Pieces(views)
