@@ -34,7 +34,11 @@ from gateway.keys import Keys
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
+from gateway.registry_client import RegistryClient
+from gateway.smpp import handsets_redis, handsets_sqlite
+from gateway.smpp.handsets import Handsets
 from gateway.smpp.listener import SmppDoor
+from gateway.smpp.mo import Refusals
 from gateway.smtp.delivered import Delivered
 from gateway.smtp.delivered_redis import RedisStore
 from gateway.smtp.delivered_sqlite import SqliteStore
@@ -69,6 +73,13 @@ def _open_delivered(config: Config, keys: Keys, metrics: Metrics) -> Delivered:
         return Delivered(RedisStore(config.delivered), metrics, key=keys.fingerprint)
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Delivered(SqliteStore(config.data_dir / "delivered.sqlite", time.time), metrics, key=keys.fingerprint)
+
+
+def _open_handsets(config: Config, keys: Keys) -> Handsets:
+    """The memory of handsets, where that of mixed endings is; inside a running loop."""
+    if config.delivered is not None:
+        return Handsets(handsets_redis.RedisStore(config.delivered), key=keys.fingerprint)
+    return Handsets(handsets_sqlite.SqliteStore(config.data_dir / handsets_sqlite.FILE), key=keys.fingerprint)
 
 
 def has_other_key(config: Config, keys: Keys) -> bool:
@@ -143,6 +154,11 @@ class Worker:
             for name, upstream in config.upstreams.items()
             if upstream.protocol == "smtp"
         }
+        self._refusals: Refusals | None = None
+        if any(CARRIES[one.protocol] == "smpp" for one in config.listeners):
+            registry = RegistryClient(config.registry.internal_url, keys.internal)
+            handsets = _open_handsets(config, keys)
+            self._refusals = Refusals(config, handsets, registry, self._pipeline, self.metrics)
         self._doors = [(listener, self._door(listener)) for listener in config.listeners]
         self._servers: list[asyncio.Server] = []
         self._draining = False
@@ -155,6 +171,8 @@ class Worker:
         starting = [self.index.start(), *(door.start() for _, door in self._doors)]
         if self._delivered is not None:
             starting.append(self._delivered.start())
+        if self._refusals is not None:
+            starting.append(self._refusals.start())
         await asyncio.gather(*starting)
         for listener, door in self._doors:
             sock = sockets[listener.bind].dup()
@@ -169,6 +187,8 @@ class Worker:
         await asyncio.gather(*(door.drain(limits.DRAIN_S) for _, door in self._doors))
         await asyncio.gather(*(upstream.close() for upstream in self._mail.values()))
         self._ticker.cancel()
+        if self._refusals is not None:
+            await self._refusals.close()
         if self._delivered is not None:
             await self._delivered.close()
         await self.index.close()
@@ -204,7 +224,7 @@ class Worker:
             return SmtpDoor(
                 listener, config, self._pipeline, streams, self.metrics, self._mail, self._delivered, self._keyring
             )
-        return SmppDoor(listener, config, self._pipeline, streams, self.metrics)
+        return SmppDoor(listener, config, self._pipeline, streams, self.metrics, self._refusals)
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
@@ -212,6 +232,8 @@ class Worker:
         self.index.poll()
         if self._delivered is not None:
             self._delivered.poll()
+        if self._refusals is not None:
+            self._refusals.poll()
         self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)

@@ -18,6 +18,7 @@ import hmac
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from filters.model import Reason, Stream
@@ -30,9 +31,11 @@ from gateway.pipeline import Pipeline
 from gateway.smpp import statuses
 from gateway.smpp.frames import Frame
 from gateway.smpp.link import PROTOCOL, Link
+from gateway.smpp.mo import Refusals
 from gateway.smpp.parts import Groups
 from gateway.smpp.pdu import (
     ALERT_NOTIFICATION,
+    BIND_RECEIVER,
     HEADER_OCTETS,
     RESPONSE,
     SC_INTERFACE_VERSION,
@@ -43,7 +46,7 @@ from gateway.smpp.pdu import (
     walk_bind,
 )
 from gateway.smpp.session import BOUND_BY, Answer, Event, Fault, Session, State
-from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RSYSERR
+from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RSYSERR, ESME_RX_T_APPN
 from gateway.smpp.submit import T, Way, take
 from gateway.smpp.upstream import Smsc
 from gateway.streams import StreamTable
@@ -57,7 +60,13 @@ class SmppDoor(Door["_Connection"]):
     """One `[[listener]]` with `protocol = "smpp"`."""
 
     def __init__(
-        self, listener: Listener, config: Config, pipeline: Pipeline, streams: StreamTable, metrics: Metrics
+        self,
+        listener: Listener,
+        config: Config,
+        pipeline: Pipeline,
+        streams: StreamTable,
+        metrics: Metrics,
+        refusals: Refusals | None = None,
     ) -> None:
         super().__init__(
             PROTOCOL, listener, metrics, sessions_max=limits.SMPP_SESSIONS_MAX, sweep_s=limits.SMPP_SWEEP_S
@@ -65,6 +74,7 @@ class SmppDoor(Door["_Connection"]):
         self.pipeline = pipeline
         self.streams = streams
         self.config = config
+        self.refusals = refusals
         self.links: set[Link] = set()
         self.binds: Counter[bytes] = Counter()
         self._groups: dict[bytes, Groups] = {}
@@ -130,10 +140,13 @@ class _Connection(asyncio.Protocol):
         self.pipeline = door.pipeline
         self.groups = Groups()  # the account's, once bound
         self.alphabets = ALPHABETS
+        self.noted: Callable[[bytes, int], None] | None = None
         self.smsc: Smsc | None = None
         self.gone = False
         self.now = door.now
         self.reference = door.reference
+        self.patient = True
+        self.later = door.loop.call_later
         self._door = door
         self._loop = door.loop
         self._session = Session(door.now())
@@ -251,11 +264,46 @@ class _Connection(asyncio.Protocol):
             smsc.listen(listening=False)
 
     def deliver(self, command: int, sequence: int, body: bytes) -> bool:
+        refusals = self._door.refusals
+        if refusals is not None and self._account is not None and command != ALERT_NOTIFICATION:
+            seen_to = refusals.take(self, self._account.system_id, command, sequence, body)
+            if seen_to is not None:
+                return seen_to
+        if self.groups.together and (smsc := self.smsc) is not None:
+            later = partial(self.pass_on, smsc, command, sequence, body)
+            if self.groups.hold(body, later):
+                return True
+        return self._forward(command, sequence, body)
+
+    def _forward(self, command: int, sequence: int, body: bytes) -> bool:
         token = None if command == ALERT_NOTIFICATION else sequence
         if not self._session.request(command, body, token, self._loop.time()):
             return False
         self._flush_soon()
         return True
+
+    # what a refusal by SMS tells (mo.Bind)
+
+    def pass_on(self, smsc: Smsc, command: int, sequence: int, body: bytes) -> None:
+        if self.smsc is smsc and not self._forward(command, sequence, body):
+            smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
+
+    def turn_back(self, smsc: Smsc, command: int, sequence: int) -> None:
+        if self.smsc is smsc:
+            smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
+
+    def sender(self) -> Smsc | None:
+        for one in (self, *self._door.sessions):
+            if one._account is self._account and one.smsc is not None and one._submits:
+                return one.smsc
+        return None
+
+    @property
+    def _submits(self) -> bool:
+        """Whether the bind is one that may submit."""
+        return self._link is not None and self._link.command != BIND_RECEIVER
+
+    # what all of them tell
 
     def heard(self) -> None:
         if not self._flushing:
@@ -328,6 +376,7 @@ class _Connection(asyncio.Protocol):
             self._account, self._window = account, account.window
             self.groups = door.groups(account)
             self.alphabets = account.alphabets
+            self.noted = door.refusals.noter(account.system_id) if door.refusals is not None else None
             self._bind, self._version = frame, bind.interface_version
             body = bind_body(account.upstream_system_id, account.upstream_password, bind.rest)
             upstream = door.config.upstreams[account.upstream]

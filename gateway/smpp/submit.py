@@ -67,6 +67,7 @@ class Bind(Protocol):
     groups: Groups
     alphabets: tuple[Alphabet | None, ...]  # what the client means by each data_coding
     smsc: Smsc | None  # None: the SMSC is away
+    noted: Callable[[bytes, int], None] | None  # hears of each commercial message: its number, its brand's code
 
     @property
     def gone(self) -> bool:
@@ -203,6 +204,7 @@ class Submit(Question):
             smsc.send(SUBMIT_SM, self.pdu[HEADER_OCTETS:], self)
             return
         notice = self.notice(found)
+        self.note()
         assert self.way is not None
         bodies = text.bodies(self.pdu, self.at, found, notice, reference=bind.reference, reserve=self.way.reserve)
         if len(bodies) == 1:
@@ -213,6 +215,13 @@ class Submit(Question):
     def fail(self) -> None:
         """A fault of our own is temporary (promise I4)."""
         self.bind.answer(self.sequence, OF_REASON[Reason.INTERNAL])
+
+    def note(self) -> None:
+        """A commercial message goes to this recipient: whoever answers it refuses its brand."""
+        noted = self.bind.noted
+        if noted is not None and self.recipient is not None and self.stream is not None:
+            assert self.stream.brand is not None
+            noted(self.recipient, self.stream.brand.code)
 
     def notice(self, found: Text) -> bytes:
         """The notice for this recipient in this message's alphabet."""
@@ -287,6 +296,7 @@ class _Long(Question):
             assert first.text is not None
             assert first.way is not None
             notice = first.notice(first.text)
+            first.note()
             bodies = text.notice_parts(first.pdu, first.at, first.text, notice, reserve=first.way.reserve)
             self.group.extra = len(bodies)
             send_all(bind.smsc, bodies, self._announced)
