@@ -130,6 +130,7 @@ SMPP_UNBIND_S: Final = 5.0  # for the answer to our unbind, then the socket is c
 SMPP_DELIVERIES_MAX: Final = 1000  # receipts and MO that a client has not answered; more is told to come back
 SMPP_SOURCES_MAX: Final = 1000  # source addresses whose stream a bind remembers
 SMPP_GROUPS_MAX: Final = 20_000  # long messages under way in one account, some 500 octets each
+SMPP_PARTS_S: Final = 0.25  # for the other parts of a long message; jsmpp's own patience for an answer is 2 s
 SMPP_GROUP_S: Final = 60.0  # without a further part: the rest is judged anew
 SMPP_GROUP_S_MAX: Final = 300.0  # from the first part: a verdict does not live for ever (promise I5)
 # That a commercial text may be put off: consent is asked for when it comes, and a withdrawal must have taken effect

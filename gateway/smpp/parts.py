@@ -1,26 +1,24 @@
 """The long messages that clients send in parts of their own, and what was decided about each.
 
-The verdict is taken once, at the first part that comes, whichever it is; the others follow it. The notice travels as
-one more part (or more, if it is long), and the SMSC must have accepted it before the first of the sender's own parts
-goes on: so whatever is accepted can be complete, and nothing is acknowledged that lacks its notice. The total in each
-part is patched in place. No part waits for another, so a client with a window of one is served like any other.
+The verdict is taken once, at the first part that comes, whichever it is; the others follow it. Where the notice goes,
+and what parts are answered, stands in `long`.
 
 Parts may come in any order and over several binds of their account. What comes a second time is the same message as
 long as it is the same octets; other octets in a place that was taken are a new message under the same reference, with
 a verdict and a notice of their own. So is what comes after the message was complete, or much later. The journal has one
 line for each message, not for each part.
-
-Deliberately simpler than re-cutting the last part: one segment more per long message, nothing to wait for. If parts of
-one message have different alphabets, the notice is in that of the part that came first; a handset decodes each part by
-itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from gateway import limits
+
+if TYPE_CHECKING:
+    from gateway.smpp.long import Long, Part
 
 Key = tuple[int, int, int, str, bytes]
 """Kind of reference, reference, total, stream, and both addresses as they stand in the PDU."""
@@ -29,22 +27,28 @@ Key = tuple[int, int, int, str, bytes]
 class Phase(Enum):
     """How far a message is."""
 
-    JUDGING = "judging"  # the verdict, then the notice, is under way: parts wait
+    JUDGING = "judging"  # the verdict, then other parts or the SMSC, are waited for: parts wait
     OPEN = "open"  # the SMSC has the notice: parts go on
     BLOCKED = "blocked"  # parts are refused
-
-
-class Part(Protocol):
-    """Who waits."""
-
-    def go_on(self) -> None:
-        """The phase is no longer JUDGING."""
+    ANSWERED = "answered"  # all parts were sent together, and accepted
 
 
 class Group:
     """One long message. `accepted` has the places whose part the SMSC took."""
 
-    __slots__ = ("accepted", "began", "extra", "key", "phase", "status", "taken", "touched", "waiting")
+    __slots__ = (
+        "accepted",
+        "answers",
+        "awaited",
+        "began",
+        "extra",
+        "key",
+        "phase",
+        "status",
+        "taken",
+        "touched",
+        "waiting",
+    )
 
     def __init__(self, key: Key, now: float) -> None:
         self.key = key
@@ -53,7 +57,9 @@ class Group:
         self.status = 0  # what the parts of a blocked one are told
         self.accepted: set[int] = set()
         self.taken: dict[int, int] = {}  # place -> hash of the octets seen there
+        self.answers: dict[int, bytes] = {}  # place -> what the SMSC said to its part, of one that is answered
         self.waiting: list[Part] = []
+        self.awaited: Callable[[], None] | None = None  # called for each further part while they are waited for
         self.began = self.touched = now
 
     @property
@@ -72,6 +78,7 @@ class Groups:
     """Those of one account, the one that heard of a part last at the end."""
 
     def __init__(self) -> None:
+        self.together: set[Long] = set()  # whose parts are at the SMSC, to be answered together
         self._known: dict[Key, Group] = {}
 
     def __len__(self) -> int:
@@ -98,6 +105,14 @@ class Groups:
         group = Group(key, now)
         self._touch(group, place, octets, now)
         return group
+
+    def hold(self, delivery: bytes, later: Callable[[], None]) -> bool:
+        """Whether this is the receipt of a part that is not answered yet; `later` is called when it is."""
+        for message in self.together:
+            if message.speaks_of(delivery) and len(message.receipts) < limits.SMPP_DELIVERIES_MAX:
+                message.receipts.append(later)
+                return True
+        return False
 
     def drop(self, group: Group) -> None:
         """`group` is complete, or failed: what comes under its key is a new message."""

@@ -3,7 +3,8 @@
     read(pdu, at)            the text and all that matters about it; why it is none; or what is malformed
     Notice(brand).of(…)      the notice of one recipient, in the alphabet of one message
     bodies(…)                the message with its notice: one submit_sm body, or several when it no longer fits
-    part(…), notice_parts(…) the same for a message that its sender has cut into parts
+    part(…), last_part(…), notice_parts(…)
+                             the same for a message that its sender has cut into parts
 
 A body is what follows the header. Outside the text, its length and — where one message becomes several — the fields
 that speak of one message, every octet stays as it came (promise I6).
@@ -214,23 +215,63 @@ def notice_parts(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reserve
     """The parts that follow the sender's own and hold only the notice; `pdu` is any one of the sender's."""
     concat = text.concat
     assert concat is not None
-    kind = CONCAT_16 if concat.kind == SAR else concat.kind
-    pieces = sms.notice_pieces(text.alphabet, kind, notice, reserve=reserve)
+    pieces = sms.notice_pieces(text.alphabet, _concat_kind(concat), notice, reserve=reserve)
+    return _further(pdu, at, concat, pieces, b"")
+
+
+def last_part(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reserve: int) -> list[bytes] | None:
+    """The last of the sender's parts with the notice behind its text, and the parts that the rest of it fills.
+
+    None: that would be as many as with the notice in parts of its own, or the part is longer than a segment.
+    """
+    concat = text.concat
+    assert concat is not None
+    alphabet, own = text.alphabet, pdu[text.body : text.stop]
+    room = alphabet.room(_header_octets(text, concat))
+    if text.payload or len(own) > room:
+        return None
+    pieces = list(sms.cut(alphabet, own + notice, room, reserve))
+    if len(pieces) > len(sms.notice_pieces(alphabet, _concat_kind(concat), notice, reserve=reserve)):
+        return None
+    patched = bytearray(pdu)
+    patched[concat.total_at] += len(pieces) - 1
+    user_data = bytes(patched[text.start : text.body]) + pieces[0]
+    first = bytes(patched[HEADER_OCTETS : at.text - 1]) + _counted(user_data) + bytes(patched[at.tlvs :])
+    return [first, *_further(pdu, at, concat, pieces[1:], text.shifts)]
+
+
+def _concat_kind(concat: Concat) -> int:
+    """SAR TLVs have a reference of 16 bits, and become an element of it on the air."""
+    return CONCAT_16 if concat.kind == SAR else concat.kind
+
+
+def _header_octets(text: Text, concat: Concat) -> int:
+    """Of the part's user data header on the air, where the SMSC puts the place that stands in SAR TLVs."""
+    header = text.body - text.start
+    if concat.kind != SAR:
+        return header
+    return max(1, header) + len(sms.concat_header(CONCAT_16, 0, 1, 1)) - 1
+
+
+def _further(pdu: bytes, at: SubmitSm, concat: Concat, pieces: list[bytes], shifts: bytes) -> list[bytes]:
+    """Parts behind the last of the sender's own; `pdu` is any one of them."""
     total = concat.total + len(pieces)
     tail = b"".join(
         pdu[one.start - 4 : one.stop]
         for one in walk_tlvs(pdu, at.tlvs) or ()
         if one.tag != MESSAGE_PAYLOAD and one.tag not in _SAR
     )
-    head = _head(pdu, at, udhi=concat.kind != SAR, registered_delivery=0)
+    sar = concat.kind == SAR
+    head = _head(pdu, at, udhi=not sar or bool(shifts), registered_delivery=0)
     made = []
     for index, piece in enumerate(pieces, start=concat.total + 1):
-        if concat.kind == SAR:
+        if sar:
             place = tlv(SAR_MSG_REF_NUM, concat.reference.to_bytes(2, "big"))
             place += tlv(SAR_TOTAL_SEGMENTS, bytes((total,))) + tlv(SAR_SEGMENT_SEQNUM, bytes((index,)))
-            made.append(head + _counted(piece) + tail + place)
+            header = bytes((len(shifts),)) + shifts if shifts else b""
+            made.append(head + _counted(header + piece) + tail + place)
         else:
-            header = sms.concat_header(kind, concat.reference, total, index)
+            header = sms.concat_header(concat.kind, concat.reference, total, index, shifts)
             made.append(head + _counted(header + piece) + tail)
     return made
 

@@ -101,7 +101,7 @@ def test_i7_the_table_has_a_bound_and_is_swept(monkeypatch: pytest.MonkeyPatch) 
 
 def test_who_waits_goes_on_once() -> None:
     group, waiting = Group(KEY, 0.0), Waiting()
-    group.waiting.append(waiting)
+    group.waiting.append(waiting)  # type: ignore[arg-type]
     group.settle(Phase.OPEN, extra=2)
     group.settle(Phase.OPEN, extra=2)
     assert (waiting.went_on, group.extra) == (1, 2)
