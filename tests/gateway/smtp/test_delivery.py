@@ -46,9 +46,8 @@ async def test_i2_no_250_without_the_next_hops(tmp_path: Path) -> None:
 
 async def test_a_commercial_message_carries_the_notice_and_the_recipients_own_link(tmp_path: Path) -> None:
     async with Hop() as hop, house(tmp_path, hop.port) as gate, gate.client() as client:
-        assert (await client.send(TEXT.replace(b"\r\n.", b"\r\n.."), b"ayse@example.test", b"veli@example.test"))[
-            0
-        ] == 250
+        text = TEXT.replace(b"\r\n.", b"\r\n..") + "Şimdi\r\n".encode()
+        assert (await client.send(text, b"ayse@example.test", b"veli@example.test"))[0] == 250
         assert names(hop) == [b"ayse", b"veli"]
         for received in hop.received:
             name = received.rcpt[0][9:].partition(b"@")[0]
