@@ -137,7 +137,8 @@ def declare(
         edits = _unsubscribe(message, top, _outer_fields(top, boundary))
         edits += _wrap(message, top, notice, boundary)
     for name in without:
-        edits += _removed(top, name)
+        if b"\n" + name in top.head:
+            edits += _removed(top, name)
     if len(edits) > 2:
         edits.sort(key=lambda edit: edit.start)
     return edits

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 DEPTH_MAX: Final = 20
@@ -23,6 +24,12 @@ PARTS_MAX: Final = 1000
 
 PLACES_MAX: Final = 20
 """Text parts that get the notice. An alternative has two or three; a thousand would let a message grow by megabytes."""
+
+REMEMBERED_MAX: Final = 256
+"""Sets of Content- fields whose meaning is remembered: the parts of nearly all mail share a few dozen …"""
+
+REMEMBERED_OCTETS_MAX: Final = 300
+"""… of at most so many octets."""
 
 
 class Unfit(Exception):
@@ -130,10 +137,26 @@ def _content(
                 raise Unfit(f"two different {name.decode()} fields")
             if not head.startswith(b":", field.end(1)):  # RFC 5322 §4.5 allows a blank, many readers don't
                 raise Unfit(f"a blank before the colon of {name.decode()}")
+    if not values:
+        return default, {}, b"7bit", False, False
+    written = (
+        values.get(b"content-type"),
+        values.get(b"content-transfer-encoding"),
+        values.get(b"content-disposition"),
+    )
+    if sum(map(len, values.values())) <= REMEMBERED_OCTETS_MAX:
+        return _remembered_meaning(default, *written)
+    return _meaning(default, *written)
+
+
+def _meaning(
+    default: bytes, content_type: bytes | None, transfer_encoding: bytes | None, disposition: bytes | None
+) -> tuple[bytes, dict[bytes, bytes], bytes, bool, bool]:
+    """`_content`, of the values of the fields."""
     kind, encoding = default, b"7bit"
     parameters: dict[bytes, bytes] = {}
-    if b"content-type" in values:
-        value = _uncommented(values[b"content-type"])
+    if content_type is not None:
+        value = _uncommented(content_type)
         found = _TYPE.match(value)
         kind = found[1].lower() if found else b""
         parameters = _parameters(value)
@@ -141,14 +164,17 @@ def _content(
             raise Unfit("a boundary or charset is written as RFC 2231 has it, which not all readers know")
     attached = False
     named = b"name" in parameters or _pieced(parameters, b"name")
-    if b"content-transfer-encoding" in values:
-        encoding = _uncommented(values[b"content-transfer-encoding"]).strip().lower() or encoding
-    if b"content-disposition" in values:
-        disposition = _uncommented(values[b"content-disposition"])
+    if transfer_encoding is not None:
+        encoding = _uncommented(transfer_encoding).strip().lower() or encoding
+    if disposition is not None:
+        disposition = _uncommented(disposition)
         attached = disposition.partition(b";")[0].strip().lower() not in (b"", b"inline")
         file = _parameters(disposition)
         named = named or b"filename" in file or _pieced(file, b"filename")
     return kind, parameters, encoding, attached, named
+
+
+_remembered_meaning = lru_cache(maxsize=REMEMBERED_MAX)(_meaning)  # the mappings in it are read, never changed
 
 
 def _uncommented(value: bytes) -> bytes:

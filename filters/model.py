@@ -13,6 +13,8 @@ from enum import StrEnum
 class Channel(StrEnum):
     """How a message reaches its reader; consent and rejection are per channel (regulation art. 9)."""
 
+    __hash__ = str.__hash__
+
     ARAMA = "ARAMA"
     MESAJ = "MESAJ"
     EPOSTA = "EPOSTA"
@@ -20,6 +22,8 @@ class Channel(StrEnum):
 
 class RecipientType(StrEnum):
     """BIREYSEL needs a prior ONAY; TACIR (tradesmen, merchants) may be addressed until a RET (law 6563 art. 6/2)."""
+
+    __hash__ = str.__hash__
 
     BIREYSEL = "BIREYSEL"
     TACIR = "TACIR"
@@ -34,6 +38,8 @@ class Status(StrEnum):
 
 class Kind(StrEnum):
     """Commercial messages need consent and carry the notice; informational ones pass untouched (regulation art. 6)."""
+
+    __hash__ = str.__hash__
 
     COMMERCIAL = "commercial"
     INFORMATIONAL = "informational"
@@ -58,6 +64,8 @@ class Sealed(StrEnum):
 class Outcome(StrEnum):
     """“Cannot tell” is a value, not an exception: DEFER is temporary for the client (promise I4)."""
 
+    __hash__ = str.__hash__
+
     PASS = "pass"
     BLOCK = "block"
     DEFER = "defer"
@@ -65,6 +73,8 @@ class Outcome(StrEnum):
 
 class Reason(StrEnum):
     """Why. Closed set: it is a metric label and a journal field."""
+
+    __hash__ = str.__hash__
 
     CONSENT = "consent"  # PASS: an ONAY stands in the index
     TACIR_EXEMPT = "tacir_exempt"  # PASS: a merchant who has not refused

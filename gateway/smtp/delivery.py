@@ -308,6 +308,10 @@ class Transaction:
 
     def _settle(self) -> None:
         """All copies are answered."""
+        if len(self._accepted) == 1:
+            one = self._accepted[0]
+            self._conclude(replies.passed_on(one.answer, one.id), complete=one.answer.code // 100 == 2)
+            return
         endings = {recipient.answer.code // 100: recipient for recipient in self._accepted[::-1]}
         unknown = endings.keys() - {2, 5}
         if not unknown and len(endings) == 2:

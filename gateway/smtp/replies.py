@@ -6,6 +6,7 @@ reason by the name the journal uses, and the id under which the decision stands 
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from filters.model import Outcome, Reason
@@ -123,14 +124,11 @@ def sanitised(text: bytes) -> bytes:
     return text if text.isascii() and text.decode("ascii").isprintable() else text.translate(_PRINTABLE)
 
 
+_ENHANCED = re.compile(rb"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?![^ ])")
 _PRINTABLE = bytes(octet if 0x20 <= octet <= 0x7E else ord("?") for octet in range(256))
 
 
 def _has_enhanced_code(text: bytes, code: int) -> bool:
     """RFC 3463 §2: class "." subject "." detail, the class equal to the reply's."""
-    parts = text.split(b" ", 1)[0].split(b".")
-    return (
-        len(parts) == 3
-        and parts[0] == b"%d" % (code // 100)
-        and all(part.isdigit() and len(part) <= 3 for part in parts)
-    )
+    found = _ENHANCED.match(text)
+    return found is not None and int(found[1]) == code // 100
