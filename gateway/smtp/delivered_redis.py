@@ -1,6 +1,8 @@
 """The memory of mixed endings in Redis, for gateways that take each other's retries.
 
     izinli:delivered:<digest>    "1" the recipient has the message, "?" its copy is under way; EX as long as it counts
+
+A question is one GET for each recipient of a message, beside those of the other messages of the same loop tick.
 """
 
 from __future__ import annotations

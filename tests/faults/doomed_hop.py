@@ -1,4 +1,4 @@
-"""A next hop that is killed at a moment a test names, and remembers what it had accepted by then.
+"""A next hop that is killed, or falls silent, at a moment a test names, and remembers what it had accepted by then.
 
 Killed means what it means for a process: the port is closed and every connection reset, at once, whatever was under
 way. `accepted` is what it took responsibility for: what its queue would hold when it is started again.
@@ -35,6 +35,8 @@ class DoomedHop:
     after: int | None = None
     port: int = 0
     accepted: list[str] = field(default_factory=list)  # recipients
+    silent: set[str] = field(default_factory=set)  # recipients whose copies are not answered until `go_on`
+    waiting: dict[_Session, list[str]] = field(default_factory=dict)  # that have such a copy
     killed: asyncio.Event = field(default_factory=asyncio.Event)
     _open: set[_Session] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -52,8 +54,18 @@ class DoomedHop:
         self.killed.clear()
         await self.start()
 
+    def go_on(self, reply: bytes = b"250 accepted") -> None:
+        """Answer all who wait, and nobody waits any more."""
+        waiting, self.waiting = self.waiting, {}
+        self.silent.clear()
+        for session, recipients in waiting.items():
+            if reply.startswith(b"250"):
+                self.accepted += recipients
+            session.transport.write(reply + b"\r\n")
+
     def kill(self) -> None:
         self.shut()
+        self.waiting.clear()
         for session in list(self._open):
             session.transport.abort()
 
@@ -149,6 +161,9 @@ class _Session(asyncio.Protocol):
         if not end or self._hop.at(Step.DOT):
             return False
         self._buffer, self._in_content = rest, False
+        if self._hop.silent.intersection(self._recipients):
+            self._hop.waiting[self] = self._recipients
+            return True
         dies = self._hop.after is not None and len(self._hop.accepted) >= self._hop.after
         self._hop.accepted += self._recipients
         if dies and self._hop.at(Step.REPLY):
