@@ -52,7 +52,7 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 """
 
 HARAKA_VERSION = "3.3"
-HARAKA_HOME = Path(__file__).parent / "work/haraka"
+HARAKA_HOME = Path(__file__).parents[1] / "build/haraka"
 HARAKA_INSTALL_S_MAX = 180.0  # some fifty packages
 # As `haraka -i` writes it, but for these: one plugin that takes every recipient, one that passes mail on.
 HARAKA_FILES = {
