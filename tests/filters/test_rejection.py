@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.gsm import decode
+from filters.gsm import decode, pack, unpack
 from filters.rejection import KEYWORDS, Rejection, Review, fold, fold_name, read
 from filters.sms import Alphabet
 
@@ -133,3 +133,27 @@ def test_the_alphabets(coding: int, shifts: str, octets: str, text: str) -> None
 @given(st.sampled_from(Alphabet), st.sampled_from([0, 1, 3, 6, 7, 8]), st.binary(max_size=9), st.binary())
 def test_no_octets_raise(alphabet: Alphabet, coding: int, shifts: bytes, octets: bytes) -> None:
     assert isinstance(decode(alphabet, coding, shifts, octets), str)
+
+
+@pytest.mark.parametrize(
+    ("septets", "octets"),
+    [(b"RET", "d22215"), (b"STOP", "53ea130a"), (b"IPTALET", None), (b"hellohello", "e8329bfd4697d9ec37")],
+)
+def test_packed_septets(septets: bytes, octets: str | None) -> None:
+    """TS 23.038 section 6.1.2.1; what is left of the last octet may not become a character."""
+    if octets is not None:
+        assert pack(septets).hex() == octets
+    assert unpack(pack(septets)).rstrip(b"\r") == septets
+
+
+def test_packed_septets_behind_a_header_begin_at_their_border() -> None:
+    """Six octets of header are 48 bits: one of filling, then the text (TS 23.040 section 9.2.3.24)."""
+    bits = int.from_bytes(pack(b"RET"), "little") << 1
+    assert unpack(bits.to_bytes(3, "little"), 6)[:3] == b"RET"
+
+
+@given(st.binary(max_size=160).map(lambda octets: bytes(octet & 0x7F for octet in octets)))
+def test_packing_loses_nothing(septets: bytes) -> None:
+    back = unpack(pack(septets))
+    assert back[: len(septets)] == septets
+    assert back[len(septets) :] in (b"", b"\r")
