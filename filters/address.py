@@ -33,7 +33,8 @@ def canonical_email(raw: bytes) -> bytes | None:
     """Canonical form of the content of an RFC 5321 path (without the angle brackets), or None.
 
     None for everything the national system cannot hold a consent for: comments, routes, needed quotes, percent signs,
-    address literals, non-ASCII local parts. An internationalised domain becomes its A-label (IDNA 2008, UTS 46).
+    address literals, non-ASCII local parts. An internationalised domain becomes its A-label, if IDNA 2008 (UTS 46) and
+    IDNA 2003 agree on one: next hops follow either, and with ß or ς they reach different people.
     """
     if len(raw) > _SPELLING_LENGTH_MAX:
         return None
@@ -54,7 +55,10 @@ def _rare_email(raw: bytes) -> bytes | None:
     if not at or domain.isascii() or not local.isascii():
         return None
     try:
-        ascii_domain = idna.encode(domain.decode(), uts46=True)
+        text = domain.decode()
+        ascii_domain = idna.encode(text, uts46=True).lower()
+        if text.encode("idna").lower() != ascii_domain:
+            return None
     except (UnicodeError, idna.IDNAError):
         return None
     return canonical_email(local + b"@" + ascii_domain)

@@ -132,7 +132,7 @@ def envelope(copy: Copy, offered: Extensions) -> list[bytes] | Reply:
         if b"SMTPUTF8" in asked:
             if offered.smtputf8:
                 tokens += b" SMTPUTF8"
-            elif not (copy.sender.isascii() and copy.path.isascii() and _head(content).isascii()):
+            elif not b"".join((copy.sender, copy.path, *copy.parameters.values(), _head(content))).isascii():
                 return Reply(550, b"5.6.7 next hop takes no internationalized mail")
         if offered.dsn:
             tokens += b"".join(b" " + asked[key] for key in (b"RET", b"ENVID") if key in asked)

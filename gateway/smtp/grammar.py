@@ -82,7 +82,7 @@ def _path(pattern: re.Pattern[bytes], verb: bytes, argument: bytes) -> Path | Fa
     mailbox: bytes = match[1]
     if len(mailbox) > PATH_OCTETS_MAX:
         return Fault(501, "5.1.7" if verb == b"MAIL" else "5.1.3", "address is too long")
-    if not mailbox.isascii() and not _is_utf8(mailbox):
+    if not argument.isascii() and not _is_utf8(argument):
         return Fault(501, "5.1.7" if verb == b"MAIL" else "5.1.3", "address is neither ASCII nor UTF-8")
     if not match[2]:
         return Path(mailbox, NO_PARAMETERS)

@@ -311,7 +311,7 @@ class Session(Introduction):
         self.state = State.RCPT
         if isinstance(parsed, grammar.Fault):
             self._bad(*parsed)
-        elif not parsed.mailbox.isascii() and not self.utf8:
+        elif not argument.isascii() and not self.utf8:
             self._bad(553, "5.6.7", "address needs SMTPUTF8")
         elif self._named >= self.terms.recipients_max:
             self._replies.append(replies.line(452, "4.5.3", "too many recipients"))
