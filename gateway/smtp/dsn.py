@@ -6,10 +6,12 @@ copies and refused others for good. The sender then hears 250 for the transactio
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.smtp.grammar import Parameters
 from gateway.smtp.replies import Reply
+
+_TEXT_OCTETS_MAX: Final = 500  # of a next hop's reply; beside an address, whose bound is 320
 
 
 class Failed(NamedTuple):
@@ -54,7 +56,7 @@ def report(original: Original, failed: list[Failed], *, hostname: bytes, report_
 
 def _explanation(failed: list[Failed]) -> bytes:
     """Part one, for people; English, as the replies are."""
-    refusals = b"".join(b"<%b>: %d %b\r\n" % (one.path, one.reply.code, one.reply.text) for one in failed)
+    refusals = b"".join(b"<%b>: %b\r\n" % (one.path, _said(one.reply)) for one in failed)
     return b"Your message was not delivered to the recipients below.\r\nThe others have received it.\r\n\r\n" + refusals
 
 
@@ -66,33 +68,51 @@ def _status(parameters: Parameters, failed: list[Failed], hostname: bytes) -> by
     for one in failed:
         fields.append(b"\r\n")
         if orcpt := one.parameters.get(b"ORCPT"):
-            kind, _, address = orcpt.partition(b"=")[2].partition(b";")
-            fields.append(b"Original-Recipient: %b;%b\r\n" % (kind, _from_xtext(address)))
+            fields.append(b"Original-Recipient: %b\r\n" % _original(orcpt.partition(b"=")[2]))
         fields.append(b"Final-Recipient: %b\r\n" % _typed(one.path))
         fields.append(b"Action: failed\r\nStatus: %b\r\n" % _status_code(one.reply))
-        fields.append(b"Diagnostic-Code: smtp; %d %b\r\n" % one.reply)
+        fields.append(b"Diagnostic-Code: smtp; %b\r\n" % _said(one.reply))
     return b"".join(fields)
 
 
 def _returned(original: Original) -> bytes:
-    """Part three: the message when RET=FULL asks for it, else its header section (RFC 3461 §4.3)."""
+    """Part three: the message when RET=FULL asks for it, else its header section (RFC 3461 §4.3).
+
+    A header section in UTF-8 has media types of its own (RFC 6532 §3.7, RFC 6533 §6).
+    """
     content = original.content
+    end = content.find(b"\r\n\r\n")
+    head = content if end < 0 else content[: end + 2]
+    is_utf8 = b"SMTPUTF8" in original.parameters and not head.isascii()
     if original.parameters.get(b"RET", b"").upper() == b"RET=FULL":
-        media_type = b"message/rfc822"
+        media_type = b"message/global" if is_utf8 else b"message/rfc822"
     else:
-        media_type = b"text/rfc822-headers"
-        end = content.find(b"\r\n\r\n")
-        content = content if end < 0 else content[: end + 2]
+        media_type = b"message/global-headers" if is_utf8 else b"text/rfc822-headers"
+        content = head
     encoding = b"7bit" if content.isascii() else b"8bit"
     return b"Content-Type: %b\r\nContent-Transfer-Encoding: %b\r\n\r\n%b" % (media_type, encoding, content)
 
 
+def _said(reply: Reply) -> bytes:
+    """Code and text; a line with it stays within 998 octets (RFC 5322 §2.1.1)."""
+    return b"%d %b" % (reply.code, reply.text[:_TEXT_OCTETS_MAX])
+
+
+def _original(value: bytes) -> bytes:
+    """RFC 3464 §2.3.1 from the value of ORCPT: xtext is decoded; an address in UTF-8 has an encoding of its own."""
+    kind, _, address = value.partition(b";")
+    return b"%b;%b" % (kind, _seven_bit(address) if kind.lower() == b"utf-8" else _from_xtext(address))
+
+
 def _typed(path: bytes) -> bytes:
-    """RFC 3464 §2.3.2; a non-ASCII address in the 7-bit form of RFC 6533 §3."""
-    if path.isascii():
-        return b"rfc822; " + path
-    text = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in path.decode("utf-8"))
-    return b"utf-8; " + text.encode("ascii")
+    """RFC 3464 §2.3.2."""
+    return b"rfc822; " + path if path.isascii() else b"utf-8; " + _seven_bit(path)
+
+
+def _seven_bit(address: bytes) -> bytes:
+    """An address in the 7-bit form of RFC 6533 §3."""
+    text = address.decode("utf-8", "replace")
+    return "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in text).encode("ascii")
 
 
 def _status_code(reply: Reply) -> bytes:

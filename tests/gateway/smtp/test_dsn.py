@@ -70,3 +70,42 @@ def test_addresses_beyond_ascii() -> None:
 )
 def test_who_asked_for_silence_gets_it(notify: bytes | None, wanted: bool) -> None:
     assert dsn.is_wanted({b"NOTIFY": notify} if notify else {}) is wanted
+
+
+def test_lines_stay_within_their_bound_whatever_the_next_hop_says() -> None:
+    failed = [dsn.Failed(b"b" * 308 + b"@example.test", {}, Reply(550, b"5.1.1 " + b"x" * 994))]
+    assert dots.line_fault(report({}, failed=failed)) is None
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "field"),
+    [
+        (b"rfc822;a+2Bb+3Dc@example.test", b"rfc822;a+b=c@example.test"),
+        (b"rfc822;a+0D+0ASubject:+20x@example.test", b"rfc822;a+0D+0ASubject: x@example.test"),
+        (b"utf-8;ay\\x{15F}e\\x{2B}x@example.test", b"utf-8;ay\\x{15F}e\\x{2B}x@example.test"),
+        ("utf-8;ayşe@örnek.test".encode(), b"utf-8;ay\\x{15F}e@\\x{F6}rnek.test"),
+    ],
+)
+def test_the_original_recipient_as_the_sender_wrote_it(orcpt: bytes, field: bytes) -> None:
+    failed = [dsn.Failed(b"b@example.test", {b"ORCPT": b"ORCPT=" + orcpt}, Reply(550, b"5.1.1 no"))]
+    assert b"\r\nOriginal-Recipient: %b\r\n" % field in report({}, failed=failed)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "header", "media_type"),
+    [
+        ({}, "Subject: x", "text/rfc822-headers"),
+        ({b"RET": b"RET=HDRS"}, "Subject: x", "text/rfc822-headers"),
+        ({b"RET": b"RET=FULL"}, "Subject: x", "message/rfc822"),
+        ({b"SMTPUTF8": b"SMTPUTF8"}, "Subject: x", "text/rfc822-headers"),
+        ({b"SMTPUTF8": b"SMTPUTF8"}, "Subject: ş", "message/global-headers"),
+        ({b"SMTPUTF8": b"SMTPUTF8", b"RET": b"RET=FULL"}, "Subject: ş", "message/global"),
+    ],
+)
+def test_what_comes_back(parameters: dict[bytes, bytes], header: str, media_type: str) -> None:
+    raw = report(parameters, header.encode() + b"\r\n\r\nbody\r\n")
+    returned = list(message_from_bytes(raw, EmailMessage, policy=policy.default).iter_parts())[2]
+    assert returned.get_content_type() == media_type
+    assert returned["Content-Transfer-Encoding"] == ("7bit" if header.isascii() else "8bit")
+    assert header.encode() in raw
+    assert (b"\r\n\r\nbody\r\n" in raw) is (parameters.get(b"RET") == b"RET=FULL")
