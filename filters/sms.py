@@ -160,6 +160,17 @@ def _concat(kind: int, value: bytes, value_at: int) -> Concat | None:
     return Concat(kind, int.from_bytes(value[:width], "big"), total, index, value_at + width)
 
 
+def carries(alphabet: Alphabet, text: bytes, words: bytes) -> bool:
+    """Whether a text holds `words`, which are of invariant characters."""
+    if alphabet is not Alphabet.UCS2:
+        return words in text
+    wide, at = alphabet.encode(words), -1
+    while (at := text.find(wide, at + 1)) >= 0:
+        if at % 2 == 0:
+            return True
+    return False
+
+
 def segments(
     alphabet: Alphabet, shifts: bytes, text: bytes, notice: bytes, *, reference: int, reserve: int
 ) -> list[bytes]:

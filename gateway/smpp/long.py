@@ -172,7 +172,7 @@ class Long(Question):
         submit = last.submit
         assert submit.text is not None
         assert submit.way is not None
-        notice = submit.notice(submit.text)
+        notice = submit.notice(submit.text, self.first.bind.pipeline.link(self))
         return text.last_part(submit.pdu, submit.at, submit.text, notice, reserve=submit.way.reserve)
 
     def _came(self) -> None:
@@ -197,7 +197,7 @@ class Long(Question):
         submit = self.first.submit
         assert submit.text is not None
         assert submit.way is not None
-        notice = submit.notice(submit.text)
+        notice = submit.notice(submit.text, self.first.bind.pipeline.link(self))
         bodies = text.notice_parts(submit.pdu, submit.at, submit.text, notice, reserve=submit.way.reserve)
         self.group.extra = len(bodies)
         send_all(smsc, bodies, self._announced)

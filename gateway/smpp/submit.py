@@ -5,10 +5,11 @@
        ▼
     Submit     ── asks; on PASS sends what it was asked about, with its notice
 
-If it no longer fits one segment, its segments are one message (`several`): the client hears ESME_ROK and the id of the
-first one only if all were accepted, and its next attempt sends all of it under a new reference. A receipt is asked for
-on the first segment alone: it carries the id that the client was told, so the client gets it once. That segment is sent
-last: then its receipt does not overtake the answer, and says most about the whole.
+A text that holds the recipient's own reject link already goes as it came: nobody else can make one. If the text with
+its notice no longer fits one segment, its segments are one message (`several`): the client hears ESME_ROK and the id of
+the first one only if all were accepted, and its next attempt sends all of it under a new reference. A receipt is asked
+for on the first segment alone: it carries the id that the client was told, so the client gets it once. That segment is
+sent last: then its receipt does not overtake the answer, and says most about the whole.
 
 Nothing is sent for a client that is gone: it has no answer and will come again.
 """
@@ -20,6 +21,7 @@ from dataclasses import replace
 from operator import methodcaller
 from typing import Protocol, TypeVar
 
+from filters import sms
 from filters.address import canonical_msisdn
 from filters.classify import classify
 from filters.model import Channel, Kind, Outcome, Reason, Stream
@@ -178,8 +180,12 @@ class Submit(Question):
         if found is None or self.recipient is None:
             smsc.send(SUBMIT_SM, self.pdu[HEADER_OCTETS:], self)
             return
-        notice = self.notice(found)
         self.note()
+        link = bind.pipeline.link(self)
+        if sms.carries(found.alphabet, self.pdu[found.body : found.stop], link):
+            smsc.send(SUBMIT_SM, self.pdu[HEADER_OCTETS:], self)
+            return
+        notice = self.notice(found, link)
         assert self.way is not None
         bodies = text.bodies(self.pdu, self.at, found, notice, reference=bind.reference, reserve=self.way.reserve)
         if len(bodies) == 1:
@@ -198,11 +204,11 @@ class Submit(Question):
             assert self.stream.brand is not None
             noted(self.recipient, self.stream.brand.code)
 
-    def notice(self, found: Text) -> bytes:
+    def notice(self, found: Text, link: bytes) -> bytes:
         """The notice for this recipient in this message's alphabet."""
         assert self.way is not None
         assert self.way.notice is not None, "a commercial stream without a brand"
-        return self.way.notice.of(found.alphabet, self.bind.pipeline.link(self))
+        return self.way.notice.of(found.alphabet, link)
 
 
 _GO, _FAIL = methodcaller("go"), methodcaller("fail")

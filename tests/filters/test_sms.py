@@ -258,3 +258,15 @@ def test_the_longest_notice_fits_its_parts(alphabet: Alphabet, kind: int) -> Non
 def test_concat_headers() -> None:
     assert sms.concat_header(CONCAT_8, 0x2A, 3, 2).hex() == "0500032a0302"
     assert sms.concat_header(CONCAT_16, 0xBEEF, 3, 2).hex() == "060804beef0302"
+
+
+@pytest.mark.parametrize("alphabet", Alphabet)
+def test_what_a_text_carries(alphabet: Alphabet) -> None:
+    assert sms.carries(alphabet, alphabet.encode(b"abc https://x/r/1 d"), b"https://x/r/1")
+    assert not sms.carries(alphabet, alphabet.encode(b"abc https://x/r/2 d"), b"https://x/r/1")
+
+
+def test_two_halves_of_other_characters_carry_nothing() -> None:
+    shifted = b"a" + Alphabet.UCS2.encode(b"https") + b"a"
+    assert not sms.carries(Alphabet.UCS2, shifted, b"https")
+    assert sms.carries(Alphabet.UCS2, shifted + Alphabet.UCS2.encode(b"https"), b"https")

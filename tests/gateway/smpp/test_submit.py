@@ -11,6 +11,7 @@ from gateway import limits
 from gateway.demo.smsc import Smsc
 from tests.conftest import eventually_async
 from tests.gateway.smpp.support import (
+    BIND_TX,
     BLOCKED,
     CANONICAL,
     DEFERRED,
@@ -18,6 +19,7 @@ from tests.gateway.smpp.support import (
     SUBMIT,
     Client,
     house,
+    link_of,
     notice_of,
     smsc,
     submit_body,
@@ -102,6 +104,31 @@ async def test_i2_the_message_is_answered_when_its_last_segment_is() -> None:
         centre.release(backwards=True)
         answer = await client.hear()
         assert (answer.sequence, answer.body[:-1].decode()) == (sequence, centre.messages[1].message_id)
+
+
+# a text that has its notice already
+
+
+@pytest.mark.parametrize("words", ["Indirim! {} RET", "{}", "a" * 80 + "{}"])
+async def test_i6_a_text_with_the_recipients_own_link_goes_as_it_came(words: str) -> None:
+    text = words.format(link_of(CANONICAL).decode())
+    bodies = [
+        submit_body(text.encode(), registered=1),
+        submit_body(text.encode("utf-16-be"), coding=8),
+        submit_body(b"", tlvs=tlv(0x0424, text.encode())),
+    ]
+    async with smsc() as centre, house(centre.port) as gate, gate.client(bind=BIND_TX) as client:
+        assert await send(client, *bodies) == [ROK] * 3
+        assert [one.body for one in centre.messages] == bodies
+        gate.judge.verdicts[CANONICAL] = BLOCKED
+        assert await send(client, bodies[0]) == [SUBMITFAIL]
+
+
+@pytest.mark.parametrize("link", [link_of(b"+905550000002"), link_of(CANONICAL)[:-1], b"https://ret.example.test/r/"])
+async def test_a_link_that_is_not_the_recipients_own_counts_for_nothing(link: bytes) -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        assert (await client.say(link)).status == ROK
+        assert centre.take_texts() == [link.decode() + notice_of()]
 
 
 # a client's own parts
