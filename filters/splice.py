@@ -122,13 +122,11 @@ class _Block(NamedTuple):
         if text.rfind(max(segments, key=len)) < 0:
             return []
         covered = text.rfind(_PGP_END) if _PGP in text else -1
-        found = []
-        for notice in _former_notice(segments).finditer(text):
-            if notice.start() > covered and self.seen(text, notice.start()):
-                found += [notice.span(group) for group in range(1, len(segments))]
-                if len(found) > PLACEHOLDERS_MAX:
-                    raise Unfit(f"a notice with more than {PLACEHOLDERS_MAX} links in one part")
-        return found
+        notices = list(islice(_former_notice(segments).finditer(text), PLACEHOLDERS_MAX + 1))
+        if len(notices) * (len(segments) - 1) > PLACEHOLDERS_MAX:  # hidden ones too: to see where one stands takes time
+            raise Unfit(f"notices with more than {PLACEHOLDERS_MAX} links in one part")
+        shown = [one for one in notices if one.start() > covered and self.seen(text, one.start())]
+        return [one.span(group) for one in shown for group in range(1, len(segments))]
 
     def seen(self, text: bytes, at: int) -> bool:
         """Whether a reader is shown what stands at `text[at]`."""

@@ -251,6 +251,17 @@ def test_i6_a_copy_has_the_lines_of_the_message_and_no_bad_ones(example: tuple[b
 
 
 @STEADY
+@given(built())
+def test_i3_a_second_passage_leaves_nobody_elses_link_and_no_second_notice(example: tuple[bytes, Leaf | Multi]) -> None:
+    received, entity = example
+    if not fits(received, entity) or any(PLACEHOLDER in leaf.text for leaf in entity.leaves()):
+        return
+    other = b"https://ret.example/r/" + b"Z" * 90
+    once, again = tree(render(received, link=other)), tree(render(render(received), link=other))
+    assert [node._replace(boundary=None) for node in again] == [node._replace(boundary=None) for node in once]
+
+
+@STEADY
 @given(leaves(), st.integers(1, LINK_MAX))
 def test_no_line_in_quoted_printable_gets_longer_than_76(leaf: Leaf, length: int) -> None:
     if leaf.encoding.lower() == "quoted-printable" and leaf.shown():
