@@ -31,6 +31,7 @@ class Esme:
         """Log in. Raises smpplib's PDUError with the status when it is refused."""
         logging.getLogger("smpplib").setLevel(logging.CRITICAL)  # it logs whole messages
         client = smpplib.client.Client(*self._door, timeout=TIMEOUT_S, allow_unknown_opt_params=True)
+        client.set_message_received_handler(lambda pdu: None)  # its own prints
         client.connect()
         client.bind_transceiver(**self._login)
         self._client = client
@@ -56,6 +57,10 @@ class Esme:
                 ident = getattr(answer, "message_id", None)
                 told = f" id={ident.decode()}" if ident and not status else ""
                 return status, f"{status:#04x} {name}{told}"
+
+    def take_one(self) -> None:
+        """Wait for one message from a handset and answer it."""
+        self._client.read_once()
 
     def close(self) -> None:
         """Log out, if logged in."""

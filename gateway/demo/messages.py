@@ -13,6 +13,8 @@ CAMPAIGN_SENDER = "duyuru@kampanya.example.com.tr"
 RECEIPTS_SENDER = "siparis@bilgi.example.com.tr"
 CAMPAIGN_SOURCE = "ORNEKMARKET"
 OTP_SOURCE = "ORNEKOTP"
+SHORT_CODE = "3525"  # that handsets answer to
+UCS2 = 8  # data_coding
 
 _CONSENTS = """\
 ayse.yilmaz@example.com.tr,EPOSTA,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00

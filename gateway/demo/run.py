@@ -1,7 +1,8 @@
 """`izinli demo`: the whole main job on this machine, in the order a newcomer would ask about it.
 
 Mail and SMS go through real sockets to a capture next hop and a small SMSC; some pass, some are refused; a reject link
-is used and the same message is refused; the index is stopped and a message is deferred, and passes when it is back.
+is used and the same message is refused; the index is stopped and a message is deferred, and passes when it is back; an
+SMS is answered with RET and refused from then on.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class _Demo:
         self._sink = Sink(hops["relay"].tcp_hosts[0].port)
         account = next(iter(house.config.accounts.values()))
         login = (account.upstream_system_id.decode(), account.upstream_password.decode())
+        self._smsc_login = login[0]
         self._smsc = Smsc({login[0]: login[1]}, hops["smsc"].tcp_hosts[0].port)
         doors = {
             listener.protocol: listener.bind
@@ -141,6 +143,9 @@ class _Demo:
         await asyncio.gather(self._house.ready("registry"), self._house.ready("gateway"))
         await self._mail(Mail("zeynep.demir@example.com.tr", campaign[1], campaign[0], Outcome.PASS))
         await self._sms(number)
+        self._show.chapter("A citizen answers the SMS with RET, and it is sent again")
+        await self._answer(number.recipient, "Ret örnek market")
+        await self._sms(Sms(number.recipient, sms[1], sms[0], Outcome.BLOCK))
 
     async def _mail(self, mail: Mail) -> None:
         content = mail.content()
@@ -206,6 +211,14 @@ class _Demo:
         request = urllib.request.Request(found[0], data=b"List-Unsubscribe=One-Click", method="POST")
         status = await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=20).status)
         self._show.note(f"POST {found[0][:46]}…  →  {status}")
+
+    async def _answer(self, recipient: str, text: str) -> None:
+        """Send an SMS from a handset to the platform's short code, and wait for what the handset is told."""
+        sender, octets = recipient.lstrip("+"), text.encode("utf-16-be")
+        self._smsc.send(self._smsc_login, sender, messages.SHORT_CODE, octets, data_coding=messages.UCS2)
+        await asyncio.to_thread(self._esme.take_one)
+        told = await self._caught(self._smsc.take_texts, lambda texts: texts)
+        self._show.note(f"{recipient} writes “{text}”  →  {told}")
 
     async def _serve(self) -> None:
         """Stay up until Ctrl-C."""
