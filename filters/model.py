@@ -123,8 +123,8 @@ class Stream:
     may_declare: bool = False
     observe: bool = False
     dkim_existing: Existing = Existing.STRIP
-    signed_mail: Sealed = Sealed.WRAP  # multipart/signed: the inner signature stays valid
-    encrypted_mail: Sealed = Sealed.REFUSE  # a notice beside what only the recipient can open names the sender to all
+    signed_mail: Sealed = Sealed.WRAP  # the inner signature stays valid
+    encrypted_mail: Sealed = Sealed.REFUSE  # a reader has to be shown who speaks (regulation art. 8)
 
 
 @dataclass(frozen=True, slots=True)
