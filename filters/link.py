@@ -141,7 +141,7 @@ class LinkMinter:
             if len(recipient) > EMAIL_LENGTH_MAX:
                 raise ValueError("a mail address this long is not canonical")
             sealed = self._current.mail.encrypt(who.to_bytes(4) + recipient, None)
-            return b"%d%b" % (self._current_id, base64.urlsafe_b64encode(sealed).rstrip(b"="))
+            return b"%d%b" % (self._current_id, _to_base64(sealed))
         who = who << 2 | _CHANNEL_NUMBER[channel]
         if _MOBILE.fullmatch(recipient):
             sealed_number = self._current.mobile.seal(who << 30 | int(recipient[4:]))
@@ -195,13 +195,21 @@ class LinkMinter:
             payload = key.mail.decrypt(sealed, None)
         except (binascii.Error, InvalidTag, ValueError):
             return None
-        if base64.urlsafe_b64encode(sealed).rstrip(b"=") != token[1:]:
+        if _to_base64(sealed) != token[1:]:
             return None  # `+` for `-`, or other bits than zero behind the last octet
         return _reject(int.from_bytes(payload[:4]), Channel.EPOSTA, payload[4:])
 
 
 def _reject(who: int, channel: Channel, recipient: bytes) -> Reject:
     return Reject(who >> 1, channel, RecipientType.TACIR if who & 1 else RecipientType.BIREYSEL, recipient)
+
+
+def _to_base64(octets: bytes) -> bytes:
+    """base64url without padding (RFC 4648 §5), in half the time of the module that is named for it."""
+    return binascii.b2a_base64(octets, newline=False).translate(_URL_SAFE, b"=")
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _to_base62(value: int, length: int) -> bytes:

@@ -126,23 +126,28 @@ class RedisIndex:
         self._runs: frozenset[bytes] = frozenset()
         self._seen: dict[Fault, float] = {}  # when answers to questions last showed it
         self._known = asyncio.Event()  # the state was read once
+        self._fields: Any = None  # as they came last, and what they mean
+        self._meaning: tuple[tuple[int, int, int, bytes], int, int, frozenset[bytes]]
 
     @property
     def status(self) -> Status:
         read, state = self._read, self._nodes.state
-        faults = set(read.faults)
         if state is None or state.wire is None:
             fault = (state.fault if state is not None else self._nodes.fault) or Fault.DOWN
             return Status.failed(fault, read.epoch, read.age_s)
-        shown_from = self._loop.time() - limits.INDEX_FAULT_SHOWN_S
-        faults.update(fault for fault, at in self._seen.items() if at > shown_from)
-        faults.update(server.fault for server in self._nodes.servers if server.fault is not None)
+        faults: set[Fault] = set()
+        if self._seen:
+            shown_from = self._loop.time() - limits.INDEX_FAULT_SHOWN_S
+            faults.update(fault for fault, at in self._seen.items() if at > shown_from)
         runs = self._runs  # of a state that was believed
-        if read.reason is None and any(server.run and server.run not in runs for server in self._nodes.servers):
-            faults.add(Fault.UNVOUCHED)
+        for server in self._nodes.servers:
+            if server.fault is not None:
+                faults.add(server.fault)
+            if read.reason is None and server.run and server.run not in runs:
+                faults.add(Fault.UNVOUCHED)
         if self._nodes.of_lane is not None and None in self._nodes.of_lane:
             faults.add(Fault.CLUSTER_DOWN)
-        return read._replace(faults=frozenset(faults))
+        return read._replace(faults=read.faults | faults) if faults else read
 
     async def start(self) -> None:
         """Try to connect to all servers and wait for the state, at most INDEX_CONNECT_S."""
@@ -269,7 +274,8 @@ class RedisIndex:
             return
         reading.status = status = self._understand(reading, *replies)
         self._read = status
-        self._known.set()
+        if not self._known.is_set():
+            self._known.set()
         if Fault.UNVOUCHED in status.faults and (state := self._nodes.state) is not None:
             self._nodes.doubt(state)
         for part in reading.parts:
@@ -277,24 +283,32 @@ class RedisIndex:
                 self._judge(part, status)
 
     def _understand(self, reading: _Reading, fields: Any, clock: Any) -> Status:
-        """The state, and its layout when the epoch is another one."""
+        """The state, and its layout when the epoch is another one.
+
+        Its fields change once a second, and it is read many hundred times.
+        """
         known = self._read
         for reply in (fields, clock):
             if isinstance(reply, hiredis.ReplyError):
                 return self._refused(self._nodes.state, fault_of(reply), known)
-        if all(field is None for field in fields):
-            return self._believed.status(None, 0)
         try:
-            version, epoch, bits_b, bits_t, heartbeat_ms = (int(field) for field in fields[:5])
+            if fields != self._fields:
+                if all(field is None for field in fields):
+                    return self._believed.status(None, 0)
+                version, epoch, bits_b, bits_t, heartbeat_ms = (int(field) for field in fields[:5])
+                key_check, runs = bytes(fields[5]), self._believed.runs(bytes(fields[6] or b""))
+                self._meaning = (version, epoch, heartbeat_ms, key_check), bits_b, bits_t, runs
+                self._fields = fields
             now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-            key_check, runs = bytes(fields[5]), self._believed.runs(bytes(fields[6] or b""))
         except (TypeError, ValueError):
             # Another format may have other fields; half a state is none.
             other = fields[0] is not None and fields[0] != b"%d" % FORMAT
             return Status.failed(Fault.OTHER_FORMAT if other else Fault.ABSENT)
+        found, bits_b, bits_t, runs = self._meaning
+        epoch = found[1]
         state = self._nodes.state
         vouched = state is not None and state.run in runs
-        status = self._believed.status((version, epoch, heartbeat_ms, key_check), now_ms, vouched=vouched)
+        status = self._believed.status(found, now_ms, vouched=vouched)
         if not LANE_BITS <= min(bits_b, bits_t) <= max(bits_b, bits_t) <= BITS_MAX:
             return Status.failed(Fault.OTHER_FORMAT, epoch, status.age_s) if status.reason is None else status
         if status.reason is None:

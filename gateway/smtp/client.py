@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from filters import dots
 from gateway import limits
@@ -109,6 +109,9 @@ class Broken(NamedTuple):
 
 
 Event = Done | Broken
+
+_LINE: Final = rb" [\x20-\x7e]{0,500}\r\n"
+_GRANTED: Final = re.compile(rb"2[0-9]{2}%b2[0-9]{2}%b354%b" % (_LINE, _LINE, _LINE))
 
 
 def envelope(copy: Copy, offered: Extensions) -> list[bytes] | Reply:
@@ -218,6 +221,10 @@ class Conversation:
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what the next hop said; the events it amounts to, in order."""
+        if self._awaited == 3 and self._is_granted(data):
+            self._awaited = 0
+            self._send_content()
+            return []
         for heard in self._parser.feed(data):
             if self.stage is not Stage.OVER:
                 self._reply(heard)
@@ -227,6 +234,17 @@ class Conversation:
         return events
 
     # replies
+
+    def _is_granted(self, data: bytes) -> bool:
+        """Whether `data` is all that is awaited, and all that is hoped for: MAIL, RCPT and DATA granted in one read.
+
+        The replies would say no more one by one, in six times the time.
+        """
+        return (
+            self.stage is Stage.ENVELOPE
+            and not (self._to_send or self._output or self._reset or self._failure or self._parser.holds)
+            and _GRANTED.fullmatch(data) is not None
+        )
 
     def _reply(self, heard: Heard) -> None:
         if self._output or self.stage is Stage.IDLE:  # the answer to what was not said: it answers nothing (promise I2)

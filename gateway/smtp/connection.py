@@ -210,11 +210,10 @@ class Connection(asyncio.Protocol):
             self._hear_greeting(self._greeting.receive(data))
         else:
             for event in self.conversation.receive(data):
-                match event:
-                    case Done(reply):
-                        self._answered(reply)
-                    case Broken(why):
-                        self.abandon(why)
+                if isinstance(event, Done):
+                    self._answered(event.reply)
+                else:
+                    self.abandon(event.why)
         self._flush()
 
     def pause_writing(self) -> None:
