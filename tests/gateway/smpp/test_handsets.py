@@ -15,7 +15,7 @@ from gateway import limits
 from gateway.smpp.handsets import Handsets, Store
 from gateway.smpp.handsets_redis import RedisStore
 from gateway.smpp.handsets_sqlite import FILE, SqliteStore
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, require, running
 
 ACCOUNT, NUMBER, OTHER = b"marka", b"+905550000001", b"+905550000002"
 ONE, TWO, THREE, FOUR = range(100001, 100005)
@@ -201,3 +201,18 @@ async def test_a_value_that_is_not_ours_cannot_be_read(redis_server: RedisServer
         redis_server.cli("DEL", key)
         redis_server.cli("ZADD", key, "1.5", "x")
         assert await handsets.brands(digest, ALL) is None
+
+
+@pytest.mark.interop
+async def test_the_rights_of_the_page_are_enough(tmp_path: Path, patient: None) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/index.md").read_text(encoding="utf-8")
+    (line,) = [one for one in page.splitlines() if one.startswith("user izinli-gateway ")]
+    acl = [line.replace(">…", ">not-a-secret")]
+    with running(RedisServer(require("redis-server"), tmp_path, acl=acl)) as server:
+        url = parse(server.url_as("izinli-gateway", "not-a-secret"))
+        memory = Memory(Clock(), lambda: RedisStore(url))
+        await memory.note(ONE, TWO)
+        assert await memory.last() == [TWO, ONE]
+        async with memory.open() as handsets:
+            assert await handsets.first(handsets.digest(ACCOUNT, NUMBER), ONE)
+            assert not await handsets.first(handsets.digest(ACCOUNT, NUMBER), ONE)
