@@ -14,6 +14,8 @@ would put another total into it, of which no handset makes a message. So nothing
 be here before the first one goes, they are acknowledged only if all were accepted, and are refused together otherwise,
 with a temporary status if any was. The plain way needs none of that: its total depends on the notice alone.
 
+If the parts that are all here hold the recipient's own reject link, they go the cheaper way as they are.
+
 Parts that are not all here are waited for, unanswered and not for long (`limits.SMPP_PARTS_S`). A client that sends the
 next part only when it has the answer to the last one would wait for nothing: its bind is remembered as one that it does
 not pay for, until all parts of a message were there again before its notice was accepted.
@@ -25,6 +27,7 @@ from collections.abc import Callable
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
+from filters import sms
 from filters.model import Channel, Outcome, Reason
 from filters.sms import Concat
 from gateway import limits
@@ -154,7 +157,9 @@ class Long(Question):
         present, total = self._present(), self.group.key[2]
         last = present.get(total)
         bodies = None
-        if last is not None and (bodies := self._with_notice(last)) is None:
+        if len(present) == total and self._is_carried(present):
+            bodies = [text.part(present[total].submit.pdu, present[total].concat, 0)]
+        elif last is not None and (bodies := self._with_notice(last)) is None:
             patient = False  # nothing to be saved
         if bodies is not None and len(present) == total:
             self._send_together(present, bodies)
@@ -167,6 +172,15 @@ class Long(Question):
     def _present(self) -> dict[int, Part]:
         """By place, the parts that are here and whose clients still are."""
         return {part.concat.index: part for part in self.group.waiting if part.smsc is not None}
+
+    def _is_carried(self, present: dict[int, Part]) -> bool:
+        """Whether the text, which is all here, holds the recipient's link already."""
+        found = [(part.submit.pdu, part.submit.text) for _, part in sorted(present.items())]
+        alphabets = {one.alphabet for _, one in found if one is not None}
+        if len(alphabets) > 1:
+            return False
+        joined = b"".join(pdu[one.body : one.stop] for pdu, one in found if one is not None)
+        return sms.carries(alphabets.pop(), joined, self.first.bind.pipeline.link(self))
 
     def _with_notice(self, last: Part) -> list[bytes] | None:
         submit = last.submit

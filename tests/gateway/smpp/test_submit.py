@@ -8,8 +8,8 @@ import pytest
 
 from filters.model import Outcome, Reason
 from gateway import limits
-from gateway.demo.smsc import Smsc
 from tests.conftest import eventually_async
+from tests.gateway.smpp.long_messages import WHOLE, part_of, places, send
 from tests.gateway.smpp.support import (
     BIND_TX,
     BLOCKED,
@@ -17,7 +17,6 @@ from tests.gateway.smpp.support import (
     DEFERRED,
     RESP,
     SUBMIT,
-    Client,
     house,
     link_of,
     notice_of,
@@ -28,30 +27,6 @@ from tests.gateway.smpp.support import (
 
 ROK, SYSERR, MSGQFUL, SUBMITFAIL, THROTTLED, INVDSTADR = 0, 8, 0x14, 0x45, 0x58, 0x0B
 LONG = b"a" * 150
-WORDS = {1: "Bir ", 2: "iki ", 3: "uc."}
-WHOLE = "".join(WORDS.values())
-
-
-def part_of(
-    index: int, *, kind: str = "udh8", reference: int = 7, total: int = 3, word: str = "", **fields: object
-) -> bytes:
-    """The body of one part of a client's long message."""
-    text = (word or WORDS[index]).encode()
-    if kind == "sar":
-        place = tlv(0x20C, reference.to_bytes(2, "big")) + tlv(0x20E, bytes((total,))) + tlv(0x20F, bytes((index,)))
-        return submit_body(text, tlvs=place, **fields)  # type: ignore[arg-type]
-    element = b"\0\3" + bytes((reference,)) if kind == "udh8" else b"\x08\4" + reference.to_bytes(2, "big")
-    header = element + bytes((total, index))
-    return submit_body(bytes((len(header),)) + header + text, esm=0x40, **fields)  # type: ignore[arg-type]
-
-
-async def send(client: Client, *bodies: bytes) -> list[int]:
-    """Statuses, in the order of the bodies, of a client that waits for each."""
-    return [(await client.converse(SUBMIT, body)).status for body in bodies]
-
-
-def places(centre: Smsc) -> list[tuple[int, int, int] | None]:
-    return [one.place() for one in centre.messages]
 
 
 # one submit that becomes several segments
