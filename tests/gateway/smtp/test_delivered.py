@@ -12,6 +12,8 @@ import pytest
 
 from filters.index_url import parse
 from gateway import limits
+from gateway.config import Config, ConfigError, load
+from gateway.init import init
 from gateway.metrics import Metrics
 from gateway.smtp.delivered import Delivered, Fate, Fates, Store
 from gateway.smtp.delivered_redis import PREFIX, RedisStore
@@ -253,6 +255,41 @@ async def test_the_master_that_sentinel_names_keeps_it(redis_sentinel: RedisSent
         await settle(memory, [PATH])
         assert await fate(memory, SENDER, PATH, CONTENT) is Fate.TAKEN
     assert redis_sentinel.master().cli("DBSIZE") == 1
+
+
+# Which form.
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "is_shared"),
+    [
+        ("sqlite", "", False),
+        ("sqlite", 'delivered = "index"', False),
+        ("redis://127.0.0.1:6379/1", "", True),
+        ("redis://127.0.0.1:6379/1", 'delivered = "index"', True),
+        ("redis://127.0.0.1:6379/1", 'delivered = "sqlite"', False),
+    ],
+)
+def test_it_lies_where_the_index_lies_unless_told_otherwise(
+    tmp_path: Path, url: str, key: str, is_shared: bool
+) -> None:
+    config = configured(tmp_path, url, key)
+    assert config.delivered == (config.index.server if is_shared else None)
+
+
+def test_another_form_is_a_problem_with_a_fix(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured(tmp_path, "sqlite", 'delivered = "redis"')
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.line) == ("delivered", 1)
+
+
+def configured(directory: Path, url: str, key: str) -> Config:
+    init(directory)
+    file = directory / "izinli.toml"
+    text = file.read_text(encoding="utf-8").replace('url = "sqlite"', f'url = "{url}"')
+    file.write_text(f"{key}\n{text}", encoding="utf-8")
+    return load(file)
 
 
 # How a retry is recognised.

@@ -31,7 +31,7 @@ PATHS = [name.encode() for name in NAMES]
 @asynccontextmanager
 async def timely(monkeypatch: pytest.MonkeyPatch, directory: Path, hop: DoomedHop, **keys: int) -> AsyncIterator[House]:
     """A house with little time for each message."""
-    monkeypatch.setattr(limits, "SMTP_DELIVERY_S", 2.0)
+    monkeypatch.setattr(limits, "SMTP_DELIVERY_S", 4.0)
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
     async with house(directory, hop.port, hop=keys) as gate:
         yield gate
@@ -116,8 +116,9 @@ async def test_a_pool_that_closes_says_so_to_those_who_wait(monkeypatch: pytest.
 # The dots.
 
 
-async def test_no_dot_before_all_are_granted_data(tmp_path: Path) -> None:
+async def test_no_dot_before_all_are_granted_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last copy's DATA is not answered: none of the others is sent to its end."""
+    monkeypatch.setattr(limits, "SMTP_DOT_HELD_S", 50.0)
     async with (
         Hop(script={"DATA": [b"354 go on\r\n", b"354 go on\r\n", HANG]}) as hop,
         house(tmp_path, hop.port) as gate,
