@@ -27,7 +27,7 @@ from typing import Final
 from filters.mime import Entity, Seal, Unfit, fields, opening, places, top_entity
 from filters.model import Sealed
 from filters.splice import PLACEHOLDER, Edit, Fill, insert
-from filters.wording import LINK, LINK_MAX, Notice, own_part, quoted_link
+from filters.wording import LINK, LINK_MAX, LINK_OCTET, Notice, own_part, quoted_link
 
 __all__ = ["LINK", "LINK_MAX", "PLACEHOLDER", "MailPlan", "Notice", "Unfit", "declare", "plan", "untouched"]
 
@@ -40,7 +40,7 @@ _SHARED_MIN: Final = 64 * 1024
 """Octets of a part of the message that are not copied any more: a plan refers to them."""
 
 _ONE_CLICK: Final = b">\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-_LINK_FORM: Final = re.compile(rb"[A-Za-z0-9:/?#@!$()*+,;=%%._~-]{1,%d}" % LINK_MAX)
+_LINK_FORM: Final = re.compile(b"%b{1,%d}" % (LINK_OCTET, LINK_MAX))
 _MAILTO: Final = re.compile(rb"mailto:[!-;=?-~]{1,%d}" % (MAILTO_MAX - 7), re.IGNORECASE)
 _BRACKETED: Final = re.compile(rb"<([^<>]*+)>")
 

@@ -24,6 +24,9 @@ LINK: Final = "{link}"
 LINK_MAX: Final = 440
 """Octets of a link. A mail token holds the encrypted address: for the longest it has 381 (`link.TOKEN_LENGTH_MAX`)."""
 
+LINK_OCTET: Final = rb"[A-Za-z0-9:/?#@!$()*+,;=%._~-]"
+"""An octet of a link, as a class of an expression: none that HTML, header fields or mail programs take amiss."""
+
 BLOCKS_KEPT: Final = 512
 """Encoded notices remembered: a few per brand (plain and HTML, by charset and encoding)."""
 
