@@ -145,10 +145,9 @@ SMPP_RECEIPT_S: Final = 600.0  # so long a receipt waits for a bind that takes i
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
 # Refusals by SMS.
-MO_RECORD_S: Final = 30.0  # from the handset's message to its record; an SMSC waits for a minute
+MO_RECORD_S: Final = 15.0  # from the handset's message to its record: the longest that a withdrawal takes
 MO_AT_ONCE: Final = 8  # requests to the registry of one worker: it does seven withdrawals at once
 MO_WAITING_MAX: Final = 1000  # refusals under way in one worker; a campaign's come within minutes
-MO_BRANDS_AT_ONCE: Final = 100  # in one request: the registry takes no more
 MO_STATUS_LINE_OCTETS_MAX: Final = 4 * KIB  # of the registry's answer; the rest is not read
 MO_CONFIRMATIONS_MAX: Final = 3  # for one message: nobody who says STOP ALL wants twenty answers
 MO_KEEP_S: Final = 7 * 24 * 3600  # an answer without a name means a message of the last week

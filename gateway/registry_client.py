@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from filters.handover import BRANDS_MAX, PATH, bearer
 from filters.model import Channel
 from gateway import limits
 
-PATH: Final = "/internal/rejections"
 _OK: Final = 200
 
 
@@ -34,13 +34,13 @@ class RegistryClient:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._head = (
             f"POST {parts.path.rstrip('/')}{PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-            f"Authorization: Bearer {secret.hex()}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            f"Authorization: {bearer(secret)}\r\nContent-Type: application/json\r\nConnection: close\r\n"
         )
 
     async def reject(self, brands: Sequence[int], channel: Channel, recipient: bytes, source: str) -> None:
         """Returns when the rejection is recorded and in effect everywhere. Raises Unrecorded."""
-        for at in range(0, len(brands), limits.MO_BRANDS_AT_ONCE):
-            some = list(brands[at : at + limits.MO_BRANDS_AT_ONCE])
+        for at in range(0, len(brands), BRANDS_MAX):
+            some = list(brands[at : at + BRANDS_MAX])
             said = {"brands": some, "channel": channel, "recipient": recipient.decode(), "source": source}
             try:
                 status = await self._post(json.dumps(said).encode())

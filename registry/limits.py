@@ -9,7 +9,6 @@ BODY_BYTES_MAX: Final = 4096
 BODY_SECONDS_MAX: Final = 10.0  # a telephone on a bad line sends 4 kB in this time; a slow-loris does not
 RETRY_SECONDS: Final = 30  # what a 503 asks for; mail programs repeat a one-click POST on their own terms
 FORM_FIELDS_MAX: Final = 8
-REJECTION_BRANDS_MAX: Final = 100  # of one account; each is four writes in one transaction
 CONNECTIONS_MAX: Final = 512  # of the web server; above it 503 at once
 HEADER_BYTES_MAX: Final = 16384  # request line and headers; the longest token has 420 characters
 

@@ -1,12 +1,8 @@
 """Rejections that reach the gateway itself, as a citizen's answer to an SMS does: it hands them in here.
 
-    POST /internal/rejections
-    Authorization: Bearer <the planes' secret, keys/internal.key>
-    {"brands": [100001], "channel": "MESAJ", "recipient": "+905550000001", "source": "HS_MESAJ"}
-
-200: recorded for all of these brands and out of the index, so no message passes any more (promise I5). Repeating it is
-harmless. 503: not certain; come again. 400, 401, 408, 413: as ever. A proxy in front of the citizen page need not pass
-this path on; that the secret is not known outside does not depend on it.
+The request is `filters.handover`'s, with the secret of keys/internal.key. 200: recorded for all of these brands and out
+of the index, so no message passes any more (promise I5). Repeating it is harmless. 503: not certain; come again. 400,
+401, 408, 413: as ever. A proxy in front of the citizen page need not pass this path on.
 """
 
 from __future__ import annotations
@@ -22,16 +18,16 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from filters.address import canonical_email, canonical_msisdn
+from filters.handover import BRANDS_MAX, PATH, bearer
 from filters.link import BRAND_MAX
 from filters.model import Channel, RecipientType, Status
 from registry.forms import BodyFault, read_body
 from registry.index.interface import IndexDown
 from registry.ledger import Entry, Key, Ledger
-from registry.limits import REJECTION_BRANDS_MAX, RETRY_SECONDS
+from registry.limits import RETRY_SECONDS
 from registry.publish import Publisher
 from registry.rules import HS_SOURCES, Move
 
-PATH: Final = "/internal/rejections"
 ORIGIN: Final = "sms"
 
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
@@ -67,7 +63,7 @@ def record(ledger: Ledger, publisher: Publisher, refusal: Refusal, origin: str) 
 
 def add_to(app: FastAPI, ledger: Ledger, publisher: Publisher, in_thread: InThread, secret: bytes) -> None:
     """Serve `PATH` to whoever knows the secret."""
-    expected = b"Bearer " + secret.hex().encode()
+    expected = bearer(secret).encode()
 
     async def take(request: Request) -> Response:
         """Nothing is read of whoever does not know the secret."""
@@ -98,8 +94,8 @@ def parse(body: bytes) -> Refusal:
     if not isinstance(said, dict) or said.keys() != {"brands", "channel", "recipient", "source"}:
         raise ValueError("an object with brands, channel, recipient and source is wanted")
     brands, channel, recipient, source = said["brands"], said["channel"], said["recipient"], said["source"]
-    if not isinstance(brands, list) or not 0 < len(brands) <= REJECTION_BRANDS_MAX or not all(map(_is_brand, brands)):
-        raise ValueError(f"brands: 1 to {REJECTION_BRANDS_MAX} İYS brand codes")
+    if not isinstance(brands, list) or not 0 < len(brands) <= BRANDS_MAX or not all(map(_is_brand, brands)):
+        raise ValueError(f"brands: 1 to {BRANDS_MAX} İYS brand codes")
     if channel not in list(Channel):
         raise ValueError("channel: ARAMA, MESAJ or EPOSTA")
     raw = recipient.encode("utf-8", "replace") if isinstance(recipient, str) else b""

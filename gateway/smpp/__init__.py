@@ -9,6 +9,8 @@
     submit    one submit_sm: ask, put the notice in, send, answer
     upstream  the bind at the SMSC: its sequence numbers, what waits for its answers
     link      that bind's loss and return
+    mo        what handsets answer: refusals are recorded before anybody hears of them
+    handsets  who wrote to a handset last
     listener  sockets to sessions, sessions to submits
 
 An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.

@@ -99,7 +99,6 @@ def _as_submit(body: bytes) -> bytes:
 class Bind(Protocol):
     """A client's bind, as a refusal sees it."""
 
-    pipeline: Pipeline
     smsc: Smsc | None  # None: the SMSC is away, or the client
 
     def pass_on(self, smsc: Smsc, command: int, sequence: int, body: bytes) -> None:
@@ -162,6 +161,7 @@ class Refusals:
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(limits.MO_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failing = False
 
     async def start(self) -> None:
         await self._handsets.start()
@@ -215,17 +215,27 @@ class Refusals:
                 brands = await self._whom(speaker, said, mo)
                 await self._registry.reject(brands, Channel.MESAJ, mo.number, SOURCE)
         except (Unrecorded, TimeoutError) as fault:
-            logger.warning("a rejection by SMS is not recorded yet", account=speaker.account.decode(), why=str(fault))
+            self._went(str(fault) or "it took too long")
             self._failed(bind, smsc, command, sequence)
             return
         except Exception as fault:  # noqa: BLE001
             logger.error("a rejection by SMS failed", exc_info=fault)
             self._failed(bind, smsc, command, sequence)
             return
+        self._went("")
         self._metrics.mo["recorded"] += 1
         bind.pass_on(smsc, command, sequence, body)
         for code in brands[: limits.MO_CONFIRMATIONS_MAX]:
             await self._confirm(bind, speaker, self._brands[code], mo)
+
+    def _went(self, why: str) -> None:
+        """One line for each change, however often the SMSC comes again."""
+        if bool(why) != self._failing:
+            self._failing = bool(why)
+            if why:
+                logger.warning("refusals by SMS cannot be recorded", why=why)
+            else:
+                logger.info("refusals by SMS are recorded again")
 
     def _failed(self, bind: Bind, smsc: Smsc, command: int, sequence: int) -> None:
         self._metrics.mo["failed"] += 1

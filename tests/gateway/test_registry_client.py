@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from filters.model import Channel
-from gateway import limits
+from gateway import limits, registry_client
 from gateway.registry_client import RegistryClient, Unrecorded
 from tests.conftest import free_port
 
@@ -51,7 +51,7 @@ async def test_a_request_says_all_of_it() -> None:
 
 
 async def test_many_brands_go_in_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MO_BRANDS_AT_ONCE", 2)
+    monkeypatch.setattr(registry_client, "BRANDS_MAX", 2)
     heard: list[bytes] = []
     async with answering(OK, heard) as url:
         await hand_in(url, [1, 2, 3])

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from filters.handover import BRANDS_MAX, PATH
 from filters.link import LinkMinter
 from filters.model import RecipientType, Status
 from registry.citizen import create_app
 from registry.index.interface import IndexDown, IndexWriter
 from registry.ledger import Ledger
-from registry.limits import BODY_BYTES_MAX, REJECTION_BRANDS_MAX
+from registry.limits import BODY_BYTES_MAX
 from registry.publish import Publisher
-from registry.rejections import PATH, Refusal, parse
+from registry.rejections import Refusal, parse
 from tests.registry.support import BRAND, BRANDS, LINK_KEY, fold, may_be_sent, number, onay, record, ret
 
 SECRET = bytes(range(32))
@@ -102,7 +103,7 @@ BAD: dict[str, Any] = {
     "a field too few": {key: value for key, value in GOOD.items() if key != "source"},
     "a field too many": GOOD | {"status": "ONAY"},
     "no brand": GOOD | {"brands": []},
-    "many brands": GOOD | {"brands": list(range(1, REJECTION_BRANDS_MAX + 2))},
+    "many brands": GOOD | {"brands": list(range(1, BRANDS_MAX + 2))},
     "a brand that is true": GOOD | {"brands": [True]},
     "a brand in words": GOOD | {"brands": ["100001"]},
     "a brand out of range": GOOD | {"brands": [2**31]},
@@ -142,7 +143,7 @@ def test_nothing_but_a_value_error_comes_of_any_body(body: bytes) -> None:
 
 
 def test_the_largest_request_fits_its_bounds() -> None:
-    brands = [2**31 - 1 - at for at in range(REJECTION_BRANDS_MAX)]
+    brands = [2**31 - 1 - at for at in range(BRANDS_MAX)]
     body = f'{{"brands": {brands}, "channel": "MESAJ", "recipient": "+905550000001", "source": "HS_MESAJ"}}'.encode()
     assert len(body) <= BODY_BYTES_MAX
     assert parse(body) == Refusal(sorted(brands), "MESAJ", b"+905550000001", "HS_MESAJ")  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from filters.notice import CONFIRMATION_TEMPLATE
 from gateway import limits
 from gateway.config import Address, Config, Match, Rule, Upstream
 from gateway.demo.smsc import Smsc
+from gateway.metrics import exposition
 from gateway.registry_client import RegistryClient
 from gateway.smpp import mo
 from gateway.smpp.handsets import Handsets
@@ -170,6 +171,13 @@ async def test_the_handset_is_told_once_and_the_client_hears_nothing_of_it(regis
         assert (told.registered_delivery, told.data_coding, told.esm_class) == (0, 0, 0)
         assert told.body.startswith(b"\0\1\1" + SHORT_CODE + b"\0\1\1" + NUMBER + b"\0")
         assert at.house.metrics.mo_confirmations == {"sent": 1, "failed": 0}
+        told_to_prometheus = exposition([at.house.metrics.snapshot()], expected=1).decode()
+        for line in (
+            'mo_total{result="recorded"} 2.0',
+            'mo_total{result="failed"} 0.0',
+            'mo_confirmations_total{result="sent"} 1.0',
+        ):
+            assert f"izinli_{line}" in told_to_prometheus
         assert (await at.client.say(source=b"OTP")).body.startswith(b"1000002\0"), "the next thing that it hears"
 
 
