@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from gateway import limits
 from gateway.smtp.delivered import Fate, Fates
@@ -31,18 +28,17 @@ class SqliteStore:
             "PRAGMA synchronous = NORMAL"
         )  # a power cut may forget the last rows: sent twice at worst
         self._database.executescript(_SCHEMA)
-        self._commits = _commits(path)
-        self._seen: bytes | int = -1  # what was committed when the file was looked into last
+        self._version = -1  # of the file as other workers left it; our own writes do not move it
         self._empty = True
 
     @property
     def is_empty(self) -> bool:
-        """Next to nothing: the file is looked into when somebody has written."""
+        """Microseconds: the file is looked into when another worker has written."""
         try:
-            seen = self._commits[:_HEADER_OCTETS] if self._commits is not None else self._version()
-            if seen != self._seen:
+            (version,) = self._database.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
                 self._empty = self._database.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is None
-                self._seen = seen
+                self._version = version
         except sqlite3.Error:
             return False  # let `read` say so
         return self._empty
@@ -84,14 +80,6 @@ class SqliteStore:
 
     async def close(self) -> None:
         self._database.close()
-        if self._commits is not None:
-            self._commits.close()
-            self._commits = None
-
-    def _version(self) -> int:
-        """Another one when another worker has written. Raises sqlite3.Error."""
-        version: int = self._database.execute("PRAGMA data_version").fetchone()[0]
-        return version
 
     def _put(self, entries: Sequence[bytes], fate: Fate, keep_s: int) -> None:
         """Raises sqlite3.Error."""
@@ -106,24 +94,3 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO entry VALUES (?, ?, ?)",
                 [(entry, fate.value, now + keep_s) for entry in entries],
             )
-
-
-_HEADER_OCTETS: Final = 48
-
-
-def _commits(path: Path) -> mmap.mmap | None:
-    """The shared memory whose header each commit of any process changes before it returns; None: there is none.
-
-    That is the wal-index of SQLite (sqlite.org/walformat.html §2.1: the header holds a count of transactions). To ask
-    SQLite costs two locks, for each message; to compare 48 octets costs nothing.
-    """
-    try:
-        file = os.open(f"{path}-shm", os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        return mmap.mmap(file, _HEADER_OCTETS, prot=mmap.PROT_READ)
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(file)
