@@ -40,7 +40,8 @@ BOTH_PLANES = "cli"
 
 
 def sources(*directories: str) -> list[Path]:
-    return [path for directory in directories for path in sorted((ROOT / directory).rglob("*.py"))]
+    found = (path for directory in directories for path in sorted((ROOT / directory).rglob("*.py")))
+    return [path for path in found if ROOT / "bench/work" not in path.parents]
 
 
 def imported(path: Path) -> Iterator[tuple[str, int]]:
