@@ -199,6 +199,7 @@ class _Connection(asyncio.Protocol):
         self._held = 0  # octets of content accounted for
         self._failures = 0  # to log in
         self._pumping = False
+        self._has_more = False  # was heard, and is acted on in the next turn
         self._half_closed = False
         self._deaf = False
         self.paused = False  # nothing more is read
@@ -229,7 +230,7 @@ class _Connection(asyncio.Protocol):
         """Gone, or a script that has said all it will say: it is answered, but not believed to hear it."""
         self._half_closed = True
         self._left()
-        return self.session.owes
+        return self.session.owes or self._has_more
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -337,17 +338,26 @@ class _Connection(asyncio.Protocol):
     # what the session hears
 
     def _pump(self) -> None:
-        """Act on all that was heard, then write all that is due at once."""
+        """Act on all that was heard, then write all that is due at once; whoever says very much lets others in."""
         if self._pumping:
             return
         self._pumping = True
         try:
-            session = self.session
-            while (event := session.next_event()) is not None:
+            session, turn = self.session, limits.SMTP_EVENTS_AT_ONCE
+            while turn and (event := session.next_event()) is not None:
                 _ACTIONS[type(event)](self, event)
+                turn -= 1
         finally:
             self._pumping = False
+        if not turn and not self._has_more:
+            self._has_more = True
+            self._door.loop.call_soon(self._go_on)
         self._flush()
+
+    def _go_on(self) -> None:
+        self._has_more = False
+        if self._transport is not None:
+            self.step(self._pump)
 
     def _begin(self, event: Mail) -> None:
         sender, parameters = event
@@ -441,7 +451,7 @@ class _Connection(asyncio.Protocol):
         state = session.state
         if self._held and state is not State.DATA and state is not State.MESSAGE:
             self._hold(-self._held)  # the content was refused
-        if state is State.CLOSED or (self._half_closed and not session.owes):
+        if state is State.CLOSED or (self._half_closed and not session.owes and not self._has_more):
             transport.close()
         elif self.paused or session.held > limits.SMTP_PIPELINE_OCTETS_MAX:
             self._throttle()
@@ -450,7 +460,7 @@ class _Connection(asyncio.Protocol):
         """Read nothing more while replies are not read, or while commands are sent far ahead of their answers."""
         if self._transport is None or self._transport.is_closing():
             return
-        ahead = self.session.owes and self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX
+        ahead = (self.session.owes or self._has_more) and self.session.held > limits.SMTP_PIPELINE_OCTETS_MAX
         if (self._deaf or ahead) != self.paused:
             self.paused = not self.paused
             if self.paused:
