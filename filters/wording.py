@@ -41,7 +41,7 @@ _LINK_MARK: Final = LINK.encode()
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # known by itself: each message looks its encoded forms up
 class Notice:
     """What a brand must say, in two forms; both hold `LINK` exactly where the personal link goes.
 

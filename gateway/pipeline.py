@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from binascii import hexlify
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -151,7 +152,7 @@ class Pipeline:
 
     def _conclude(self, questions: Sequence[Question], reasons: Sequence[Reason]) -> None:
         """Write the decisions down, then tell the doors."""
-        now, lines, news = self._journal.now(), [], []
+        news = []
         for question, reason in zip(questions, reasons, strict=True):
             if question.id and question.reason is reason:
                 continue  # asked again, and nothing has changed
@@ -159,18 +160,27 @@ class Pipeline:
             question.id = b"%b%x" % (self._id_prefix, self._ids)
             question.reason = reason
             news.append(question)
-            lines.append(
-                b'{"id":"%b","at":"%b",%b"outcome":"%b","reason":"%b","fingerprint":"%b"}\n'
-                % (
-                    question.id,
-                    now,
-                    self._head(question),
-                    _OUTCOME[reason],
-                    _REASON[reason],
-                    question.fingerprint.hex().encode(),
-                )
+        if news:
+            self._write_down(news)
+        for question in questions:
+            question.decided()
+
+    def _write_down(self, news: Sequence[Question]) -> None:
+        """One line for each decision, and the count of it."""
+        now = self._journal.now()
+        lines = [
+            b'{"id":"%b","at":"%b",%b"outcome":"%b","reason":"%b","fingerprint":"%b"}\n'
+            % (
+                question.id,
+                now,
+                self._head(question),
+                _WRITTEN_OUTCOME[question.reason],
+                _WRITTEN_REASON[question.reason],
+                hexlify(question.fingerprint),
             )
-        if lines and not self._journal.write(lines):
+            for question in news
+        ]
+        if not self._journal.write(lines):
             self._metrics.journal_failures += 1
             for question in news:
                 question.reason = Reason.JOURNAL_DOWN
@@ -178,7 +188,7 @@ class Pipeline:
         counted, observed = self._metrics.messages, self._metrics.observed
         for question in news:
             stream = question.stream
-            outcome = outcome_of(question.reason)
+            outcome = _OUTCOME[question.reason]
             label = (question.protocol or PROTOCOL_OF[question.channel], question.reason)
             if stream is not None and stream.observe and outcome is not Outcome.PASS and question.reason not in _OWN:
                 observed[label] += 1
@@ -187,8 +197,6 @@ class Pipeline:
             else:
                 counted[label] += 1
             question.outcome = outcome
-        for question in questions:
-            question.decided()
 
     def _head(self, question: Question) -> bytes:
         """What the lines of a stream have in common."""
@@ -212,6 +220,7 @@ def _head(stream: Stream | None, channel: Channel, protocol: str) -> bytes:
     ).encode()
 
 
-_OUTCOME: Final = {reason: outcome_of(reason).encode() for reason in Reason}
-_REASON: Final = {reason: reason.encode() for reason in Reason}
+_OUTCOME: Final = {reason: outcome_of(reason) for reason in Reason}
+_WRITTEN_OUTCOME: Final = {reason: outcome.encode() for reason, outcome in _OUTCOME.items()}
+_WRITTEN_REASON: Final = {reason: reason.encode() for reason in Reason}
 _OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT, Reason.SIGNED})  # a door's own: it looks at the mode itself

@@ -196,6 +196,7 @@ class _Connection(asyncio.Protocol):
         self._peer: Peer = None
         self._transaction: Transaction | None = None
         self._peer_text = b""  # as Received writes it; empty: a Unix socket
+        self._trace = trace.Trace()
         self._held = 0  # octets of content accounted for
         self._failures = 0  # to log in
         self._pumping = False
@@ -333,7 +334,7 @@ class _Connection(asyncio.Protocol):
         if session.forwarded:
             helo = session.forwarded.get(b"HELO") or helo
             client = _text(xclient.address(session.forwarded.get(b"ADDR") or b"")) or client
-        return trace.received(helo, client, door.hostname, kind, decision_id, door.date())
+        return self._trace.received(helo, client, door.hostname, kind, decision_id, door.date())
 
     # what the session hears
 

@@ -15,21 +15,35 @@ _NAME_OCTETS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _NAME = bytes(octet if octet in _NAME_OCTETS else ord("?") for octet in range(256))
 
 
-def received(helo: bytes, client: bytes, hostname: bytes, protocol: bytes, decision_id: bytes, date: bytes) -> bytes:
-    """A Received field (RFC 5321 §4.4) with the id under which the journal keeps the decision.
+class Trace:
+    """The Received fields of one session: their beginning is written once, as long as its client stays the same."""
 
-    `client` is an IP address as text, empty for a Unix socket; `helo` what it called itself, `protocol` one of
-    RFC 3848's names. No recipient is named: the copy may be forwarded.
-    """
-    literal = b" ([IPv6:%b])" if b":" in client else b" ([%b])"
-    return b"Received: from %b%b\r\n\tby %b (izinli) with %b id %b;\r\n\t%b\r\n" % (
-        helo.translate(_NAME),
-        literal % client if client else b"",
-        hostname,
-        protocol,
-        decision_id,
-        date,
-    )
+    __slots__ = ("_opening", "_said")
+
+    def __init__(self) -> None:
+        self._said: tuple[bytes, ...] = ()
+        self._opening = b""
+
+    def received(
+        self, helo: bytes, client: bytes, hostname: bytes, protocol: bytes, decision_id: bytes, date: bytes
+    ) -> bytes:
+        """A Received field (RFC 5321 §4.4) with the id under which the journal keeps the decision.
+
+        `client` is an IP address as text, empty for a Unix socket; `helo` what it called itself, `protocol` one of
+        RFC 3848's names. No recipient is named: the copy may be forwarded.
+        """
+        said = (helo, client, hostname, protocol)
+        if said != self._said:
+            literal = b" ([IPv6:%b])" if b":" in client else b" ([%b])"
+            host = literal % client if client else b""
+            self._opening = b"Received: from %b%b\r\n\tby %b (izinli) with %b id " % (
+                helo.translate(_NAME),
+                host,
+                hostname,
+                protocol,
+            )
+            self._said = said
+        return b"%b%b;\r\n\t%b\r\n" % (self._opening, decision_id, date)
 
 
 def date_time(unix_s: int) -> bytes:

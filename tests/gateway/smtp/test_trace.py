@@ -17,7 +17,7 @@ def test_date_time() -> None:
 
 @pytest.mark.parametrize(("client", "literal"), [(b"192.0.2.7", "[192.0.2.7]"), (b"2001:db8::7", "[IPv6:2001:db8::7]")])
 def test_received_is_one_folded_field(client: bytes, literal: str) -> None:
-    field = trace.received(b"mail.example.test", client, b"gate.example.test", b"ESMTP", b"abc-1", DATE)
+    field = trace.Trace().received(b"mail.example.test", client, b"gate.example.test", b"ESMTP", b"abc-1", DATE)
     message = message_from_bytes(field + b"Subject: x\r\n\r\n", policy=policy.SMTP)
     assert message.keys() == ["Received", "Subject"]
     value = str(message["Received"])
@@ -27,8 +27,16 @@ def test_received_is_one_folded_field(client: bytes, literal: str) -> None:
 
 
 def test_a_client_cannot_write_into_the_field_by_its_name() -> None:
-    field = trace.received(b"x) id evil; (<y>\x7f", b"192.0.2.7", b"gate", b"SMTP", b"abc", DATE)
+    field = trace.Trace().received(b"x) id evil; (<y>\x7f", b"192.0.2.7", b"gate", b"SMTP", b"abc", DATE)
     assert field.startswith(b"Received: from x??id?evil????y?? ([192.0.2.7])\r\n")
+
+
+def test_a_client_that_is_another_one_is_named_anew() -> None:
+    fields = trace.Trace()
+    for helo, client in [(b"a", b""), (b"a", b""), (b"b", b""), (b"b", b"192.0.2.7"), (b"a", b"")]:
+        said = (helo, client, b"gate", b"SMTP", b"abc", DATE)
+        assert fields.received(*said) == trace.Trace().received(*said)
+    assert fields.received(b"a", b"", b"gate", b"LMTP", b"abc", DATE).startswith(b"Received: from a\r\n\tby gate ")
 
 
 @pytest.mark.parametrize(
