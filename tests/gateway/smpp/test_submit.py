@@ -120,7 +120,10 @@ async def test_a_client_with_a_window_of_one_sends_parts_in_any_order(kind: str,
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1)])
-async def test_parts_sent_at_once_have_the_notice_in_the_last_of_them(order: tuple[int, ...]) -> None:
+async def test_parts_sent_at_once_have_the_notice_in_the_last_of_them(
+    order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SMPP_PARTS_S", 3600.0)
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         sequences = {n: client.ask(SUBMIT, part_of(n, registered=1)) for n in order}
         heard = [await client.hear() for _ in range(6)]
