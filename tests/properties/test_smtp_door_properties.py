@@ -33,6 +33,7 @@ CAMPAIGN, RECEIPTS = b"MAIL FROM:<a@campaign.example.test>\r\n", b"MAIL FROM:<a@
 AYSE, MEHMET = b"RCPT TO:<ayse@example.test>\r\n", b"RCPT TO:<mehmet@example.test>\r\n"
 BLOCKED_ONE = b"mehmet@example.test"
 CONTENT = b"Subject: x\r\n\r\n..text\r\n"
+MESSAGE = CAMPAIGN + AYSE + b"DATA\r\n" + CONTENT + b".\r\n"
 OPENED = b"EHLO c.example.test\r\n"
 LOGIN = b"AUTH PLAIN AG1hcmthAHdyb25n\r\n"  # marka, wrong
 PROXY = b"PROXY TCP4 127.0.0.7 127.0.0.1 4711 25\r\n"
@@ -61,7 +62,14 @@ STATES: dict[str, list[list[bytes]]] = {
         [OPENED + b"XCLIENT ADDR=192.0.2.9\r\n"],
         [OPENED + b"XFORWARD ADDR=192.0.2.9 HELO=x\r\n" + CAMPAIGN + AYSE],
     ],
-    "proxied": [[], [PROXY[:20]], [PROXY], [PROXY + OPENED + CAMPAIGN + AYSE], [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"]],
+    "proxied": [
+        [],
+        [PROXY[:20]],
+        [PROXY],
+        [PROXY + OPENED + CAMPAIGN + AYSE],
+        [PROXY + OPENED + MESSAGE],
+        [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"],
+    ],
     "lmtp": [
         [],
         [b"LHLO c.example.test\r\n" + CAMPAIGN + AYSE + AYSE + MEHMET],
@@ -88,7 +96,7 @@ OWN_WORDS = [
         b"\r\n.\n",
         b"\r.\r",
     ),
-    CAMPAIGN + AYSE + b"DATA\r\n" + CONTENT + b".\r\n",
+    MESSAGE,
     RECEIPTS + MEHMET + b"DATA\r\n" + b"x" * 5000 + b"\r\n.\r\n",
 ]
 OCTETS = st.lists(
