@@ -362,10 +362,12 @@ class Transaction:
         if self._is_left:
             missing = [one for one in self._accepted if one.answer.code // 100 != 2 and one.answer is not LATE]
             delivered.forget(message, [one.path for one in missing if one.answer is not _STILL])
+        # Recipients and transaction know each other. Parted, they are freed at once, and the next message finds their
+        # memory warm; else a look for cycles would find thousands of them.
+        self._recipients, self._accepted = {}, []
 
     def _finish(self, reply: bytes) -> bool:
-        """The answer. The message goes with it: recipients and transaction know each other, so they wait for a look for
-        cycles, and it must not."""
+        """The answer. The message goes with it, whoever else still knows the transaction."""
         self._content, self._plan, self._copies = b"", None, None
         return self.client.finished(self, reply)
 

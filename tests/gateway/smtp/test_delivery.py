@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 from email import message_from_bytes, policy
@@ -12,6 +13,8 @@ import pytest
 
 from filters.model import Reason
 from gateway import limits
+from gateway.smtp.delivery import Transaction
+from gateway.smtp.parties import Recipient
 from tests.conftest import eventually_async, free_port
 from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
 from tests.gateway.smtp.support import BLOCKED, DEFERRED, house
@@ -34,6 +37,22 @@ async def test_i2_the_next_hops_answer_is_the_answer(tmp_path: Path) -> None:
         assert await client.send(TEXT, b"b@example.test") == (450, b"4.2.1 greylisted id=id3")
         hop.script["RCPT"] = [b"550 5.1.1 unknown user\r\n"]
         assert await client.send(TEXT, b"b@example.test") == (550, b"5.1.1 unknown user id=id4")
+
+
+async def test_what_is_answered_is_freed_without_a_look_for_cycles(tmp_path: Path) -> None:
+    async with Hop() as hop, house(tmp_path, hop.port) as gate, gate.client() as client:
+        assert (await client.send(TEXT, b"b@example.test"))[0] == 250
+        gc.collect()
+        gc.disable()
+        try:
+            assert (await client.send(TEXT, b"b@example.test", b"c@example.test"))[0] == 250
+            await eventually_async(_nothing_left, within=30, what="the transaction's end")
+        finally:
+            gc.enable()
+
+
+async def _nothing_left() -> bool:
+    return not any(isinstance(one, (Transaction, Recipient)) for one in gc.get_objects())
 
 
 async def test_i2_no_250_without_the_next_hops(tmp_path: Path) -> None:
