@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import Final
 
 from filters.sms import ALPHABETS, CHARSETS, Alphabet, alphabets
+from gateway import limits
 from gateway.config.listener import Listener
 from gateway.config.upstream import Upstream
 from gateway.config.values import secret, word
 from gateway.passwords import Hash, Stored
+from gateway.smpp.statuses import ESME_RSUBMITFAIL, VENDOR
 from gateway.toml import Table, meant
 
 # What only an ESME has: how its binds go on to the SMSC.
 ESME_KEYS: Final = (
     *("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window", "alphabet_of"),
-    "mo_ambiguous",
+    *("mo_ambiguous", "rate", "burst", "rate_mode", "block_status", "block_mode"),
 )
 
 MO_AMBIGUOUS: Final = ("latest", "all")
 """Whom a citizen refuses who names nobody and was written to by several brands: the last one, or all of the last."""
+RATE_MODES: Final = ("pace", "reject")
+"""Who submits too fast is read no further for a while, or told ESME_RTHROTTLED."""
+BLOCK_MODES: Final = ("status", "receipt")
+"""A refusal is the answer, or the receipt of a message that was accepted."""
 CODINGS: Final = ("0", "1", "3")  # what a sender may mean something of its own by (SMPP 3.4 §5.2.19)
 
 
@@ -38,6 +44,11 @@ class Account:
     alphabets: tuple[Alphabet | None, ...] = ALPHABETS  # what it means by each data_coding
     password_hash: Hash | None = None
     mo_ambiguous: str = MO_AMBIGUOUS[0]
+    rate: int = 0  # submits a second, in each worker; 0: no limit
+    burst: int = 0  # of them at once
+    rate_mode: str = RATE_MODES[0]
+    block_status: int = ESME_RSUBMITFAIL  # what a refusal is told; or one of `VENDOR`
+    block_mode: str = BLOCK_MODES[0]
 
     @property
     def is_esme(self) -> bool:
@@ -76,6 +87,7 @@ def _esme(
     upstream = table.text("upstream", smscs[0] if smscs else "")
     if upstream not in smscs:
         table.note("upstream", f"there is no [upstream.{upstream}] with protocol smpp", meant(upstream, smscs))
+    rate = table.number("rate", 0, 0, limits.SMPP_RATE_MAX)
     account = Account(
         system_id,
         _password(table, home, hash_allowed=False)[0],
@@ -86,7 +98,15 @@ def _esme(
         table.number("window", 200, 1, 10_000),
         _alphabets(table.table("alphabet_of"), septets=not (upstream in smscs and upstreams[upstream].packed)),
         mo_ambiguous=table.choice("mo_ambiguous", MO_AMBIGUOUS, MO_AMBIGUOUS[0]),
+        rate=rate,
+        burst=table.number("burst", max(rate, 1), 1, limits.SMPP_RATE_MAX),
+        rate_mode=table.choice("rate_mode", RATE_MODES, RATE_MODES[0]),
+        block_status=_block_status(table),
+        block_mode=table.choice("block_mode", BLOCK_MODES, BLOCK_MODES[0]),
     )
+    for key in ("burst", "rate_mode"):
+        if key in table.values and not rate:
+            table.note(key, "says nothing without a rate", "write rate = 100, or leave it out")
     shared = [
         other.system_id.decode()
         for other in accounts.values()
@@ -96,6 +116,14 @@ def _esme(
         fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
         table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
     return account
+
+
+def _block_status(table: Table) -> int:
+    status = table.number("block_status", ESME_RSUBMITFAIL, 0, VENDOR[-1])
+    if status != ESME_RSUBMITFAIL and status not in VENDOR:
+        fix = f"use {ESME_RSUBMITFAIL:#04x} (ESME_RSUBMITFAIL), or a vendor's status, {VENDOR[0]:#x} to {VENDOR[-1]:#x}"
+        table.note("block_status", f"{status:#x} is not a refusal that all clients take for one", fix)
+    return status
 
 
 def _alphabets(table: Table, *, septets: bool) -> tuple[Alphabet | None, ...]:

@@ -1,8 +1,9 @@
 """A small SMSC that keeps what it is given: for the demonstration, and a foreign peer for the tests.
 
-It reads SMPP by itself, field after field, and shares nothing with `gateway.smpp`. It takes submit_sm, sends receipts
-to those who ask for them and messages of citizens (MO), and can be made to refuse, to throttle, to keep silent, to
-answer in another order, or to vanish.
+It reads SMPP by itself, field after field, and shares nothing with `gateway.smpp`. It takes submit_sm and data_sm,
+keeps what else it is asked (submit_multi, replace_sm, query_sm, cancel_sm) without acting on it, sends receipts to
+those who ask for them and messages of citizens (MO), and can be made to refuse, to throttle, to keep silent, to answer
+in another order, or to vanish.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import cast
 from gateway.demo.gsm import Elements, decode, read_header
 
 BIND_RECEIVER, BIND_TRANSMITTER, QUERY_SM, SUBMIT_SM, DELIVER_SM, UNBIND = 1, 2, 3, 4, 5, 6
-CANCEL_SM, BIND_TRANSCEIVER, ENQUIRE_LINK = 8, 9, 0x15
+REPLACE_SM, CANCEL_SM, BIND_TRANSCEIVER, ENQUIRE_LINK, SUBMIT_MULTI, DATA_SM = 7, 8, 9, 0x15, 0x21, 0x103
 GENERIC_NACK = RESPONSE = 0x80000000
 ROK, RINVCMDID, RINVBNDSTS, RINVPASWD, RINVDSTADR = 0, 3, 4, 0xE, 0xB
 MESSAGE_PAYLOAD, RECEIPTED_MESSAGE_ID, MESSAGE_STATE, SC_INTERFACE_VERSION = 0x0424, 0x1E, 0x427, 0x210
@@ -79,7 +80,7 @@ class Smsc:
         self.messages: list[Received] = []
         self.behaviour = Behaviour()
         self.sessions: list[_Session] = []  # bound
-        self.asked: list[tuple[int, bytes]] = []  # query_sm and cancel_sm: command and body
+        self.asked: list[tuple[int, bytes]] = []  # what is no message of its own: command and body
         self.answered: list[tuple[int, int, int]] = []  # to us: command, status, sequence_number
         self.unbound = 0  # sessions that ended politely
         self._passwords = passwords
@@ -172,20 +173,20 @@ class Smsc:
         self.sessions.append(session)
         return ROK, b"smsc\0" + struct.pack(">HHB", SC_INTERFACE_VERSION, 1, 0x34)
 
-    def submitted(self, session: _Session, sequence: int, body: bytes) -> None:
-        """Keep it, answer it, and send the receipt it asks for."""
+    def submitted(self, session: _Session, sequence: int, body: bytes, command: int = SUBMIT_SM) -> None:
+        """Keep it, answer it, and send the receipt it asks for. `body` is that of a submit_sm, `command` what came."""
         behaviour = self.behaviour
         if behaviour.nacks:
             session.write(_pdu(GENERIC_NACK, behaviour.nacks.popleft(), sequence, b""))
             return
         status = behaviour.statuses.popleft() if behaviour.statuses else ROK
-        answer = _pdu(SUBMIT_SM | RESPONSE, status, sequence, b"")
+        answer = _pdu(command | RESPONSE, status, sequence, b"")
         message = None
         if status == ROK:
             self._ids += 1
             message = _received(str(self._ids), session.system_id, body)
             self.messages.append(message)
-            answer = _pdu(SUBMIT_SM | RESPONSE, ROK, sequence, message.message_id.encode() + b"\0")
+            answer = _pdu(command | RESPONSE, ROK, sequence, message.message_id.encode() + b"\0")
         if behaviour.silent:
             return
         if behaviour.holding:
@@ -268,11 +269,15 @@ class _Session(asyncio.Protocol):
         elif command == SUBMIT_SM and self.bound_as not in (0, BIND_RECEIVER):
             smsc.submitted(self, sequence, body)
             return
+        elif command == DATA_SM and self.bound_as:
+            smsc.asked.append((command, body))
+            smsc.submitted(self, sequence, _of_data(body), DATA_SM)
+            return
         elif command == SUBMIT_SM:
             status = RINVBNDSTS
-        elif command in (QUERY_SM, CANCEL_SM):
+        elif command in (QUERY_SM, CANCEL_SM, REPLACE_SM, SUBMIT_MULTI):
             smsc.asked.append((command, body))
-            answer = body[: body.index(0) + 1] + b"\0\2\0" if command == QUERY_SM else b""
+            answer = {QUERY_SM: body[: body.index(0) + 1] + b"\0\2\0", SUBMIT_MULTI: b"1\0\0"}.get(command, b"")
         elif command not in (UNBIND, ENQUIRE_LINK):
             self.write(_pdu(GENERIC_NACK, RINVCMDID, sequence, b""))
             return
@@ -290,6 +295,15 @@ def _text(body: bytes, at: int) -> tuple[str, int]:
     """A C-octet string, and where the next field begins."""
     end = body.index(0, at)
     return body[at:end].decode("latin-1"), end + 1
+
+
+def _of_data(body: bytes) -> bytes:
+    """A data_sm (§4.7.1) with the fields of a submit_sm."""
+    at = 0
+    for skipped in (0, 2, 2):  # service_type, and two addresses
+        _, at = _text(body, at + skipped)
+    esm_class, registered_delivery, data_coding = body[at : at + 3]
+    return body[:at] + bytes((esm_class, 0, 0, 0, 0, registered_delivery, 0, data_coding, 0, 0)) + body[at + 3 :]
 
 
 def _received(message_id: str, system_id: str, body: bytes) -> Received:

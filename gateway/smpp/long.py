@@ -98,7 +98,9 @@ class Part:
     def go(self) -> None:
         """Follow what was decided."""
         group, submit, smsc = self.group, self.submit, self.smsc
-        if group.phase is Phase.BLOCKED:
+        if group.phase is Phase.BLOCKED and group.reason is not None:
+            self.bind.block(submit, group.reason)
+        elif group.phase is Phase.BLOCKED:
             self.bind.answer(submit.sequence, group.status)
         elif group.phase is Phase.ANSWERED:
             self.bind.answer(submit.sequence, ESME_ROK, group.answers[self.concat.index])
@@ -138,7 +140,7 @@ class Long(Question):
     def go(self) -> None:
         """Act on the verdict."""
         if self.outcome is Outcome.BLOCK:
-            self.group.settle(Phase.BLOCKED, status=OF_REASON[self.reason])
+            self.group.settle(Phase.BLOCKED, reason=self.reason)
         elif self.outcome is Outcome.DEFER:
             self._give_up(OF_REASON[self.reason])
         elif self.recipient is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from filters.model import Reason
 from gateway import limits
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Group:
         "extra",
         "key",
         "phase",
+        "reason",
         "status",
         "taken",
         "touched",
@@ -54,7 +56,8 @@ class Group:
         self.key = key
         self.phase = Phase.JUDGING
         self.extra = 0  # parts that the notice fills
-        self.status = 0  # what the parts of a blocked one are told
+        self.status = 0  # what the parts of a blocked one are told …
+        self.reason: Reason | None = None  # … or why, if it was refused for good
         self.accepted: set[int] = set()
         self.taken: dict[int, int] = {}  # place -> hash of the octets seen there
         self.answers: dict[int, bytes] = {}  # place -> what the SMSC said to its part, of one that is answered
@@ -66,9 +69,9 @@ class Group:
     def complete(self) -> bool:
         return len(self.accepted) == self.key[2]
 
-    def settle(self, phase: Phase, *, extra: int = 0, status: int = 0) -> None:
+    def settle(self, phase: Phase, *, extra: int = 0, status: int = 0, reason: Reason | None = None) -> None:
         """Let those go on who wait."""
-        self.phase, self.extra, self.status = phase, extra, status
+        self.phase, self.extra, self.status, self.reason = phase, extra, status, reason
         waiting, self.waiting = self.waiting, []
         for part in waiting:
             part.go_on()

@@ -9,11 +9,15 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+from gateway import limits
 from gateway.smpp.statuses import (
     ESME_RBINDFAIL,
+    ESME_RINVDESTFLAG,
     ESME_RINVDSTADR,
     ESME_RINVEXPIRY,
+    ESME_RINVMSGID,
     ESME_RINVMSGLEN,
+    ESME_RINVNUMDESTS,
     ESME_RINVSCHED,
     ESME_RINVSERTYP,
     ESME_RINVSRCADR,
@@ -37,17 +41,20 @@ DELIVER_SM_RESP: Final = DELIVER_SM | RESPONSE
 UNBIND: Final = 0x06
 UNBIND_RESP: Final = UNBIND | RESPONSE
 REPLACE_SM: Final = 0x07
+REPLACE_SM_RESP: Final = REPLACE_SM | RESPONSE
 CANCEL_SM: Final = 0x08
 BIND_TRANSCEIVER: Final = 0x09
 ENQUIRE_LINK: Final = 0x15
 ENQUIRE_LINK_RESP: Final = ENQUIRE_LINK | RESPONSE
 SUBMIT_MULTI: Final = 0x21
+SUBMIT_MULTI_RESP: Final = SUBMIT_MULTI | RESPONSE
 ALERT_NOTIFICATION: Final = 0x102
 DATA_SM: Final = 0x103
 DATA_SM_RESP: Final = DATA_SM | RESPONSE
 
 DEST_ADDR_SUBUNIT: Final = 0x0005
 PAYLOAD_TYPE: Final = 0x0019
+USER_MESSAGE_REFERENCE: Final = 0x0204
 SOURCE_PORT: Final = 0x020A
 DESTINATION_PORT: Final = 0x020B
 SAR_MSG_REF_NUM: Final = 0x020C
@@ -64,6 +71,7 @@ TON_UNKNOWN: Final = 0
 TON_INTERNATIONAL: Final = 1
 TON_NATIONAL: Final = 2
 
+ESM_RECEIPT: Final = 0x04
 ESM_TYPE: Final = 0x3C  # bits 5–2: a receipt, an acknowledgement, … (§5.2.12)
 ESM_UDHI: Final = 0x40
 
@@ -71,6 +79,8 @@ ESM_UDHI: Final = 0x40
 _SERVICE_TYPE_MAX = 6
 _ADDRESS_MAX = 21
 _TIME_OCTETS = 17
+_MESSAGE_ID_MAX = 65
+_TO_ADDRESS, _TO_LIST = b"\1", b"\2"  # dest_flag (§5.2.25)
 _NO_TIMES = b"\0\0"
 # Wider than §4.1: clients in the field log in with passwords of thirty characters and more.
 _SYSTEM_ID_MAX = 33
@@ -127,6 +137,86 @@ def walk_submit_sm(pdu: bytes) -> SubmitSm | int:
     if text > len(pdu) or (tlvs := text + pdu[text - 1]) > len(pdu):
         return ESME_RINVMSGLEN
     return _new_tuple(SubmitSm, (source, dest, esm_class, text, tlvs))
+
+
+class SubmitMulti(NamedTuple):
+    """Where the fields of a submit_multi stand, as offsets into the PDU (§4.5.1).
+
+    What comes before the number of destinations, and from `tail` on, is as in a submit_sm.
+    """
+
+    source: int  # of the source address, behind its TON and NPI
+    number: int  # of the octet number_of_dests
+    destinations: tuple[Destination, ...]
+    tail: int  # of esm_class
+
+
+class Destination(NamedTuple):
+    """One of a submit_multi: from its TON, or the name of a distribution list, to behind its NUL."""
+
+    start: int
+    stop: int
+    is_list: bool
+
+
+def walk_submit_multi(pdu: bytes) -> SubmitMulti | int:
+    """The destinations of a submit_multi, or the command_status of what is wrong with them."""
+    find = pdu.find
+    if (end := find(0, HEADER_OCTETS, HEADER_OCTETS + _SERVICE_TYPE_MAX)) < 0:
+        return ESME_RINVSERTYP
+    source = end + 3
+    if (end := find(0, source, source + _ADDRESS_MAX)) < 0:
+        return ESME_RINVSRCADR
+    number = at = end + 1
+    if number >= len(pdu) or not 1 <= pdu[number] <= limits.SMPP_DESTINATIONS_MAX:
+        return ESME_RINVNUMDESTS
+    found = []
+    for _ in range(pdu[number]):
+        flag, start = pdu[at + 1 : at + 2], at + 2
+        if flag not in (_TO_ADDRESS, _TO_LIST):
+            return ESME_RINVDESTFLAG
+        address = start + 2 if flag == _TO_ADDRESS else start
+        if (end := find(0, address, address + _ADDRESS_MAX)) < 0:
+            return ESME_RINVDSTADR
+        found.append(Destination(start, end + 1, flag == _TO_LIST))
+        at = end
+    return SubmitMulti(source, number, tuple(found), at + 1)
+
+
+def walk_replace_sm(pdu: bytes) -> bytes | int:
+    """The source address of a replace_sm (§4.10.1), or the command_status of what is wrong before it."""
+    find = pdu.find
+    if (end := find(0, HEADER_OCTETS, HEADER_OCTETS + _MESSAGE_ID_MAX)) < 0:
+        return ESME_RINVMSGID
+    source = end + 3
+    if (end := find(0, source, source + _ADDRESS_MAX)) < 0:
+        return ESME_RINVSRCADR
+    return pdu[source:end]
+
+
+def submit_of_data(pdu: bytes) -> bytes | int:
+    """A data_sm (§4.7.1) with the fields that a submit_sm has beside its own, all of them zero; or a command_status.
+
+    The header stays that of the data_sm.
+    """
+    at = HEADER_OCTETS - 1
+    for skipped, malformed in ((1, ESME_RINVSERTYP), (3, ESME_RINVSRCADR), (3, ESME_RINVDSTADR)):
+        if (at := pdu.find(0, at + skipped)) < 0:
+            return malformed
+    if len(pdu) < at + 4:
+        return ESME_RINVMSGLEN
+    esm_class, registered_delivery, data_coding = pdu[at + 1 : at + 4]
+    fields = bytes((esm_class, 0, 0, 0, 0, registered_delivery, 0, data_coding, 0, 0))
+    return pdu[: at + 1] + fields + pdu[at + 4 :]
+
+
+def data_of_submit(pdu: bytes, at: SubmitSm) -> bytes:
+    """The body of a data_sm from a submit_sm: what was made of it by `submit_of_data` is as it was.
+
+    A short_message goes into message_payload, of which there is none beside it.
+    """
+    body = pdu[HEADER_OCTETS : at.esm_class + 1] + bytes((pdu[at.text - 5], pdu[at.text - 3])) + pdu[at.tlvs :]
+    return body + tlv(MESSAGE_PAYLOAD, pdu[at.text : at.tlvs]) if at.tlvs > at.text else body
 
 
 class Tlv(NamedTuple):

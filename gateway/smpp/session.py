@@ -8,8 +8,8 @@
     session.output()                              bytes out
 
 The table `ALLOWED` is the specification's table 2-1, as far as a gateway serves it. Nothing a peer sends raises; a
-peer's fault is a command_status, and a `Fault` event to be counted. What could carry a text past the gateway —
-submit_multi, data_sm, replace_sm — is refused by status, so no client loses its session for asking.
+peer's fault is a command_status, and a `Fault` event to be counted. What is in no table — outbind, which is an SMSC's
+to say, and whatever could carry a text past the gateway — gets a generic_nack, so no client loses its session for it.
 
 An unbind is answered after everything that is owed: clients hang up when they have its answer.
 """
@@ -46,7 +46,6 @@ from gateway.smpp.statuses import (
     ESME_RINVCMDID,
     ESME_RINVCMDLEN,
     ESME_ROK,
-    ESME_RREPLACEFAIL,
     ESME_RSYSERR,
     ESME_RX_T_APPN,
 )
@@ -79,19 +78,12 @@ ALLOWED: Final = {  # table 2-1: what a client may ask, and in which state
     CANCEL_SM: (_TX, _TRX),
     REPLACE_SM: (_TX, _TRX),  # the table says TX alone; no SMSC takes that seriously
 }
-REFUSED: Final = {SUBMIT_MULTI: ESME_RINVCMDID, DATA_SM: ESME_RINVCMDID, REPLACE_SM: ESME_RREPLACEFAIL}
-"""Where the state allows it; they would need a verdict and a notice of their own."""
-
 SENDABLE: Final = (_RX, _TRX)  # states in which a client takes deliver_sm, data_sm, alert_notification
 
 _pack = HEADER.pack
 _NOTHING: Final[frozenset[int]] = frozenset()
 _HANDED_OUT: Final = {
-    state: frozenset(
-        command
-        for command, states in ALLOWED.items()
-        if state in states and command not in REFUSED and command not in BOUND_BY
-    )
+    state: frozenset(command for command, states in ALLOWED.items() if state in states and command not in BOUND_BY)
     for state in State
 }
 
@@ -223,9 +215,18 @@ class Session:
         return True
 
     def forget_requests(self) -> None:
-        """Nobody waits for the client's answers any more: the SMSC they were for is gone (promise I3)."""
-        self._asked = {sequence: asked for sequence, asked in self._asked.items() if asked.token is None}
-        self._forwarded = 0
+        """Nobody waits for the client's answers any more: the SMSC they were for is gone (promise I3).
+
+        Requests with a negative token are the owner's own, and stay.
+        """
+        self._asked = {
+            sequence: asked for sequence, asked in self._asked.items() if asked.token is None or asked.token < 0
+        }
+        self._forwarded = sum(asked.token is not None for asked in self._asked.values())
+
+    def excuse(self, now: float) -> None:
+        """The client's silence is ours: it is not listened to."""
+        self._heard = now
 
     def drain(self) -> None:
         """Take no new request; say unbind when everything owed is answered."""
@@ -280,13 +281,10 @@ class Session:
         if self.draining:
             self._say(command, ESME_RSYSERR, sequence)
             return None
-        if self.state in ALLOWED[command]:
-            if command in BOUND_BY:
-                self.state = State.BINDING
-                self.owed += 1
-                return frame
-            self._say(command, REFUSED[command], sequence)
-            return Fault("bad_command")
+        if self.state in ALLOWED[command]:  # a bind: the others were handed out
+            self.state = State.BINDING
+            self.owed += 1
+            return frame
         again = command in BOUND_BY and self.state in BOUND_BY.values()
         self._say(command, ESME_RALYBND if again else ESME_RINVBNDSTS, sequence)
         return Fault("bad_state")

@@ -2,8 +2,11 @@
 
 A refusal for want of consent is ESME_RSUBMITFAIL: every client knows it, none repeats it by itself. What is temporary
 is ESME_RTHROTTLED, or ESME_RSYSERR when it is the SMSC that is away: Kannel and Jasmin repeat both. Nothing permanent
-is ever answered with a status that common clients repeat (RSYSERR, RMSGQFUL, RTHROTTLED, RX_T_APPN, RINVSCHED), so a
-schedule we do not take is ESME_RSUBMITFAIL too and not the more exact RINVSCHED, which Jasmin repeats.
+is ever answered with a status that common clients repeat (RSYSERR, RMSGQFUL, RTHROTTLED, RX_T_APPN, RINVSCHED). A
+commercial text that is put off for too long is ESME_RINVSCHED, which Jasmin repeats: its time does come nearer.
+
+A client may ask for another word for a refusal: a vendor's status, or an acceptance that a receipt takes back
+(`receipts`). Statuses are docs/smpp.md's too, row by row.
 """
 
 from __future__ import annotations
@@ -21,12 +24,16 @@ ESME_RALYBND: Final = 0x05
 ESME_RSYSERR: Final = 0x08
 ESME_RINVSRCADR: Final = 0x0A
 ESME_RINVDSTADR: Final = 0x0B
+ESME_RINVMSGID: Final = 0x0C
 ESME_RBINDFAIL: Final = 0x0D
 ESME_RINVPASWD: Final = 0x0E
 ESME_RINVSYSID: Final = 0x0F
 ESME_RREPLACEFAIL: Final = 0x13
 ESME_RMSGQFUL: Final = 0x14
 ESME_RINVSERTYP: Final = 0x15
+ESME_RINVNUMDESTS: Final = 0x33
+ESME_RINVDESTFLAG: Final = 0x40
+ESME_RCNTSUBDL: Final = 0x44
 ESME_RSUBMITFAIL: Final = 0x45
 ESME_RTHROTTLED: Final = 0x58
 ESME_RINVSCHED: Final = 0x61
@@ -54,6 +61,19 @@ OF_REASON: Final[dict[Reason, int]] = {
     Reason.INTERNAL: ESME_RTHROTTLED,
 }
 """The answer to a submit_sm by the reason of its decision; total."""
+
+RECEIPT_ERROR: Final[dict[Reason, int]] = {
+    Reason.NO_CONSENT: 601,
+    Reason.REJECTED: 602,
+    Reason.BAD_ADDRESS: 603,
+    Reason.NO_STREAM: 604,
+    Reason.UNFIT: 605,
+    Reason.SIGNED: 606,  # mail only
+}
+"""`err:` in the receipt of a refused message; total over what is permanent. India's platforms use 6xx for the like."""
+
+VENDOR: Final = range(0x400, 0x500)
+"""Statuses that the specification leaves to vendors (§5.1.3)."""
 
 TEMPORARY: Final = frozenset({ESME_RSYSERR, ESME_RMSGQFUL, ESME_RTHROTTLED, ESME_RX_T_APPN})
 """What an SMSC says when the same message may be taken later."""

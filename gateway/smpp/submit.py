@@ -1,6 +1,6 @@
 """One submit_sm, from its octets to its answer: ask, put the notice in, send, pass the SMSC's answer back.
 
-    take()     ── refused here: malformed, no stream, no plain text, scheduled for later
+    take()     ── refused here: malformed, no stream, no plain text, put off for too long
        │       ── part of a long message: `long`, which asks once for all of it
        ▼
     Submit     ── asks; on PASS sends what it was asked about, with its notice
@@ -16,6 +16,7 @@ Nothing is sent for a client that is gone: it has no answer and will come again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from operator import methodcaller
@@ -26,6 +27,7 @@ from filters.address import canonical_msisdn
 from filters.classify import classify
 from filters.model import Channel, Kind, Outcome, Reason, Stream
 from filters.sms import Alphabet
+from gateway import limits
 from gateway.pipeline import Pipeline, Question
 from gateway.smpp import text
 from gateway.smpp.long import take_part
@@ -40,8 +42,9 @@ from gateway.smpp.pdu import (
     walk_submit_sm,
 )
 from gateway.smpp.several import send_all
-from gateway.smpp.statuses import ESME_RSYSERR, OF_REASON
+from gateway.smpp.statuses import ESME_RINVSCHED, ESME_RSYSERR, OF_REASON
 from gateway.smpp.text import Notice, Text, Unfit
+from gateway.smpp.times import ahead_s
 from gateway.smpp.upstream import Smsc
 
 T = TypeVar("T")
@@ -66,9 +69,13 @@ class Bind(Protocol):
     pipeline: Pipeline
     groups: Groups
     alphabets: tuple[Alphabet | None, ...]  # what the client means by each data_coding
-    smsc: Smsc | None  # None: the SMSC is away
+    block_status: int  # what the account has for a refusal
     patient: bool  # it pays to wait for the other parts of a long message
     noted: Callable[[bytes, int], None] | None  # hears of each commercial message: its number, its brand's code
+
+    @property
+    def smsc(self) -> Smsc | None:
+        """None: the SMSC is away."""
 
     @property
     def gone(self) -> bool:
@@ -91,6 +98,15 @@ class Bind(Protocol):
 
     def respond(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
         """As `answer`, from what this bind's own SMSC said: the bind writes when all of that is read."""
+
+    def reply(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
+        """Answer a request that is no submit_sm; `command` is the response's."""
+
+    def block(self, submit: Submit, reason: Reason) -> None:
+        """Answer a submit that was refused for good, in the way its account wants."""
+
+    def occupy(self, requests: int) -> None:
+        """One request counts as so many more in the client's window; negative: no longer."""
 
     def step(self, action: Callable[[T], None], failed: Callable[[T], None], subject: T) -> None:
         """Run what follows a verdict; `failed` follows a fault of our own."""
@@ -123,13 +139,21 @@ def take(bind: Bind, sequence: int, pdu: bytes) -> None:
     if isinstance(found, int):
         bind.answer(sequence, found)
         return
-    if isinstance(found, Unfit) or pdu[esm_class + 3]:
-        # Scheduled: what is allowed now need not be when it is delivered.
+    if pdu[esm_class + 3] and not stream.observe and not _is_near(pdu[esm_class + 3 : esm_class + 19]):
+        bind.answer(sequence, ESME_RINVSCHED)
+        return
+    if isinstance(found, Unfit):
         unfit = Submit(bind, sequence, pdu, at, way, way.commercial, recipient, None)
         bind.pipeline.ask(unfit) if stream.observe else bind.pipeline.refuse(unfit, Reason.UNFIT)
         return
     submit = Submit(bind, sequence, pdu, at, way, way.commercial, recipient, found)
     bind.pipeline.ask(submit) if found.concat is None else take_part(submit, found.concat)
+
+
+def _is_near(schedule: bytes) -> bool:
+    """May a text whose recipient consents now be delivered then?"""
+    ahead = ahead_s(schedule, time.time())
+    return ahead is not None and ahead <= limits.SMPP_SCHEDULE_S_MAX
 
 
 class Submit(Question):
@@ -170,7 +194,10 @@ class Submit(Question):
         """Act on the verdict."""
         bind = self.bind
         if self.outcome is not Outcome.PASS:
-            bind.answer(self.sequence, OF_REASON[self.reason])
+            if self.outcome is Outcome.BLOCK:
+                bind.block(self, self.reason)
+            else:
+                bind.answer(self.sequence, OF_REASON[self.reason])
             return
         smsc = bind.smsc
         if smsc is None or bind.gone:

@@ -225,8 +225,14 @@ class House:
 
 
 def account(**options: object) -> Account:
-    values = (LOGIN[0].encode(), LOGIN[1].encode(), UPSTREAM_LOGIN[0].encode(), UPSTREAM_LOGIN[1].encode(), "smsc")
-    return Account(*values, **options)  # type: ignore[arg-type]
+    login = {
+        "system_id": LOGIN[0].encode(),
+        "password": LOGIN[1].encode(),
+        "upstream_system_id": UPSTREAM_LOGIN[0].encode(),
+        "upstream_password": UPSTREAM_LOGIN[1].encode(),
+        "upstream": "smsc",
+    }
+    return Account(**(login | options))  # type: ignore[arg-type]
 
 
 @asynccontextmanager

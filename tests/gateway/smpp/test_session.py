@@ -31,7 +31,7 @@ from tests.gateway.smpp.support import (
     pdu,
 )
 
-ROK, INVCMDLEN, INVCMDID, INVBNDSTS, ALYBND, SYSERR, REPLACEFAIL, T_APPN = 0, 2, 3, 4, 5, 8, 0x13, 0x64
+ROK, INVCMDLEN, INVCMDID, INVBNDSTS, ALYBND, SYSERR, T_APPN = 0, 2, 3, 4, 5, 8, 0x64
 BINDS = {"tx": BIND_TX, "rx": BIND_RX, "trx": BIND_TRX}
 
 
@@ -65,9 +65,11 @@ def bound(state: str = "trx") -> Session:
     return session
 
 
-@pytest.mark.parametrize("command", [SUBMIT, QUERY, CANCEL])
-@pytest.mark.parametrize(("state", "allowed"), [("open", False), ("tx", True), ("rx", False), ("trx", True)])
-def test_what_is_handed_out_in_which_state(command: int, state: str, allowed: bool) -> None:
+@pytest.mark.parametrize("command", [SUBMIT, SUBMIT_MULTI, DATA, QUERY, CANCEL, REPLACE])
+@pytest.mark.parametrize("state", ["open", "tx", "rx", "trx"])
+def test_what_is_handed_out_in_which_state(command: int, state: str) -> None:
+    """Table 2-1, but for replace_sm, which it has on a transmitter alone."""
+    allowed = state in ("tx", "trx") or (command == DATA and state == "rx")
     session = bound(state)
     whole = pdu(command, 9, b"body")
     events = heard(session, whole)
@@ -80,22 +82,10 @@ def test_what_is_handed_out_in_which_state(command: int, state: str, allowed: bo
         assert said(session) == [Pdu(command | RESP, INVBNDSTS, 9, b"")]
 
 
-@pytest.mark.parametrize(("command", "status"), [(SUBMIT_MULTI, INVCMDID), (DATA, INVCMDID), (REPLACE, REPLACEFAIL)])
-def test_i1_nothing_else_carries_a_text(command: int, status: int) -> None:
-    session = bound()
-    assert heard(session, pdu(command, 9, b"x")) == [Fault("bad_command")]
-    assert said(session) == [Pdu(command | RESP, status, 9, b"")]
-    assert said_state(bound("open"), command) == INVBNDSTS
-
-
-def said_state(session: Session, command: int) -> int:
-    heard(session, pdu(command, 1))
-    return said(session)[0].status
-
-
 @pytest.mark.parametrize("command", [DELIVER, ALERT, 0x0B, 0x111, 0x7777])
 @pytest.mark.parametrize("state", ["open", "tx", "rx", "trx"])
 def test_what_no_client_may_ask_is_nacked_with_its_sequence_number(command: int, state: str) -> None:
+    """outbind (0x0B) among it, which is an SMSC's to say."""
     session = bound(state)
     assert heard(session, pdu(command, 77)) == [Fault("bad_command")]
     assert said(session) == [Pdu(NACK, INVCMDID, 77, b"")]
@@ -177,6 +167,23 @@ def test_i3_answers_for_a_lost_smsc_reach_no_other() -> None:
     session.request(DELIVER, b"mo", 70, 0.0)
     session.forget_requests()
     assert heard(session, pdu(DELIVER | RESP, 1)) == [Fault("unknown_response")]
+
+
+def test_requests_of_its_owners_own_outlive_the_smsc() -> None:
+    session = bound()
+    assert session.request(DELIVER, b"mo", 70, 0.0)
+    assert session.request(DELIVER, b"receipt", -1, 0.0)
+    session.forget_requests()
+    assert heard(session, pdu(DELIVER | RESP, 1)) == [Fault("unknown_response")]
+    assert heard(session, pdu(DELIVER | RESP, 2)) == [Answer(DELIVER | RESP, -1, ROK, b"")]
+
+
+def test_a_client_that_is_not_listened_to_is_not_silent() -> None:
+    session = bound()
+    for now in range(0, 10 * int(limits.SMPP_INACTIVITY_S), 10):
+        session.excuse(float(now))
+        assert session.tick(float(now)) == []
+    assert session.tick(now + limits.SMPP_INACTIVITY_S + 1) == [Fault("timeout")]
 
 
 def test_an_alert_has_no_answer() -> None:

@@ -232,8 +232,8 @@ async def test_i2_parts_of_another_bind_hear_when_the_notice_is_lost_with_the_fi
 
 
 def groups_of(gate: object) -> list[object]:
-    (groups,) = gate.door._groups.values()  # type: ignore[attr-defined]
-    return [known for known in groups._known.values() if len(known.taken) == 2]
+    (esme,) = gate.door._esmes.values()  # type: ignore[attr-defined]
+    return [known for known in esme.groups._known.values() if len(known.taken) == 2]
 
 
 async def test_i7_the_table_of_long_messages_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
