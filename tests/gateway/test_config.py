@@ -240,3 +240,30 @@ def test_the_embedded_index_takes_no_filter(home: Path) -> None:
     found = [str(problem) for problem in check.problems(home / "izinli.toml") if problem.key == "index.filter"]
     assert len(found) == 1
     assert f"line {line_of(text, 'filter = true')}: " in found[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("rate = -1", "must be between 0 and"),
+        ("burst = 5", "burst: says nothing without a rate"),
+        ('rate_mode = "reject"', "rate_mode: says nothing without a rate"),
+        ('rate = 5\nrate_mode = "slow"', "unknown value 'slow'"),
+        ("block_status = 0x58", "0x58 is not a refusal that all clients take for one — use 0x45"),
+        ("block_status = 0", "0x0 is not a refusal"),
+        ("block_status = 0x500", "must be between 0 and 1279"),
+        ('block_mode = "silence"', "unknown value 'silence' — known: receipt, status"),
+    ],
+)
+def test_what_an_esme_may_not_ask_for(home: Path, line: str, told: str) -> None:
+    found = faults(home, ('upstream_system_id = "izinli"', line + '\nupstream_system_id = "izinli"'))
+    assert any(told in text for _, text in found), found
+
+
+def test_what_an_esme_may_ask_for(home: Path) -> None:
+    lines = 'rate = 50\nrate_mode = "reject"\nblock_status = 0x40A\nblock_mode = "receipt"\n'
+    path = home / "izinli.toml"
+    path.write_text(SAMPLE.replace('upstream_system_id = "izinli"', lines + 'upstream_system_id = "izinli"', 1))
+    account = load(path).accounts[b"marka"]
+    assert (account.rate, account.burst, account.rate_mode) == (50, 50, "reject")
+    assert (account.block_status, account.block_mode) == (0x40A, "receipt")
