@@ -46,7 +46,7 @@ _NOT_READING: Final = (State.MESSAGE, State.HANDSHAKE, State.CLOSED)
 _CR, _LF = b"\r", b"\n"
 
 # A whole command line without a fault in its framing: verb and argument. All others go the long way.
-_COMMAND: Final = re.compile(rb"([^ \r\n]*+)(?: ([^\r\n]*+))?+\r\n")
+_COMMAND: Final = re.compile(rb"([^ \r\n]*+)(?: ([^\r\n]*+))?\r\n")
 
 
 class Session(Introduction):
