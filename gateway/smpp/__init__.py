@@ -5,13 +5,16 @@
     frames    a stream of octets to PDUs                                     pure
     session   the server's state table, bytes in, events and bytes out       pure
     text      where a text stands in a submit_sm, and the notice in it       pure
+    times     times as SMPP writes them                                      pure
     parts     the long messages that clients send in parts of their own      pure
     submit    one submit_sm: ask, put the notice in, send, answer
-    upstream  the bind at the SMSC: its sequence numbers, what waits for its answers
+    multi, operations   the other requests that carry a text, by way of `proxy`
+    upstream  the bind at the SMSC: its sequence numbers, what waits for its answers; `congestion`
     link      that bind's loss and return
+    esme      what the binds of an account share: `rate`, refusals, `receipts`
     mo        what handsets answer: refusals are recorded before anybody hears of them
     handsets  who wrote to a handset last
-    listener  sockets to sessions, sessions to submits
+    listener, connection   sockets to sessions, sessions to submits
 
 An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.
 """

@@ -37,7 +37,15 @@ from gateway.pipeline import Pipeline, Question
 from gateway.registry_client import RegistryClient, Unrecorded
 from gateway.smpp import text
 from gateway.smpp.handsets import Handsets
-from gateway.smpp.pdu import DATA_SM, HEADER_OCTETS, SUBMIT_SM, TON_INTERNATIONAL, TON_NATIONAL, walk_submit_sm
+from gateway.smpp.pdu import (
+    DATA_SM,
+    HEADER_OCTETS,
+    SUBMIT_SM,
+    TON_INTERNATIONAL,
+    TON_NATIONAL,
+    submit_of_data,
+    walk_submit_sm,
+)
 from gateway.smpp.statuses import ESME_ROK
 from gateway.smpp.upstream import Smsc
 
@@ -63,7 +71,9 @@ def read(command: int, body: bytes, *, packed: bool = False) -> Mo | None:
     `packed`: its septets are. None: a receipt, binary, for a SIM or a port, a later part of a long message, or from
     nobody with a number.
     """
-    pdu = _as_submit(body) if command == DATA_SM else _HEADER + body
+    pdu = submit_of_data(_HEADER + body) if command == DATA_SM else _HEADER + body
+    if isinstance(pdu, int):
+        return None
     at = walk_submit_sm(pdu)  # a deliver_sm has the same fields (§4.6.1)
     if isinstance(at, int):
         return None
@@ -80,20 +90,6 @@ def read(command: int, body: bytes, *, packed: bool = False) -> Mo | None:
     if packed and found.alphabet is Alphabet.SEPTET:
         octets = unpack(octets, found.body - found.start)
     return Mo(number, addresses, decode(found.alphabet, pdu[at.text - 3], found.shifts, octets))
-
-
-def _as_submit(body: bytes) -> bytes:
-    """A data_sm with the fields that it does not have (§4.7.1); malformed stays malformed."""
-    at = -1
-    for skipped in (1, 3, 3):  # service_type; TON, NPI and address, twice
-        at = body.find(0, at + skipped)
-        if at < 0:
-            return _HEADER
-    if len(body) < at + 4:
-        return _HEADER
-    esm_class, registered_delivery, data_coding = body[at + 1 : at + 4]
-    fields = bytes((esm_class, 0, 0, 0, 0, registered_delivery, 0, data_coding, 0, 0))
-    return _HEADER + body[: at + 1] + fields + body[at + 4 :]
 
 
 class Bind(Protocol):

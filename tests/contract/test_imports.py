@@ -31,6 +31,7 @@ CORES = (
     *("gateway/smpp/pdu.py", "gateway/smpp/session.py", "gateway/smpp/statuses.py", "gateway/smpp/parts.py"),
     *("gateway/smtp/session.py", "gateway/smtp/replies.py", "gateway/policy/protocol.py"),
     *("gateway/smtp/introduction.py", "gateway/smtp/events.py", "gateway/smtp/sasl.py", "gateway/smtp/xclient.py"),
+    *("gateway/smpp/rate.py", "gateway/smpp/congestion.py", "gateway/smpp/times.py", "gateway/smpp/frames.py"),
     "gateway/proxied.py",
 )
 IO = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "uvloop"}

@@ -11,6 +11,7 @@ import pytest
 import smpplib.client
 import smpplib.exceptions
 import smpplib.gsm
+import smpplib.smpp
 
 from gateway import limits
 from gateway.demo.smsc import Smsc
@@ -289,3 +290,34 @@ async def test_no_smsc_no_bind() -> None:
 
     async with house(free_port()) as gate:
         assert await blocking(act, gate) == SYSERR
+
+
+async def test_a_refusal_by_receipt(centre: Smsc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMPP_SWEEP_S", 0.05)
+
+    def act(client: Any) -> tuple[Any, Any]:
+        heard = answer(client, send(client, b"Merhaba", registered_delivery=1))
+        return heard, client.read_pdu()
+
+    async with house(centre.port, block_mode="receipt") as gate:
+        gate.judge.verdicts[CANONICAL] = BLOCKED
+        heard, receipt = await blocking(bound, gate, "transceiver", act)
+    assert (heard.status, centre.messages) == (ROK, [])
+    assert receipt.command == "deliver_sm"
+    assert receipt.receipted_message_id == heard.message_id
+    assert receipt.message_state == 8
+    assert receipt.short_message.startswith(b"id:" + heard.message_id)
+    assert b" stat:REJECTD err:601 " in receipt.short_message
+
+
+async def test_a_data_sm(centre: Smsc, gate: House) -> None:
+    def act(client: Any) -> Any:
+        fields = {"source_addr": "ORNEK", "destination_addr": CANONICAL.decode().lstrip("+"), "dest_addr_ton": 1}
+        pdu = smpplib.smpp.make_pdu("data_sm", client=client, message_payload=b"Merhaba", **fields)
+        client.send_pdu(pdu)
+        return client.read_pdu()
+
+    heard = await blocking(bound, gate, "transmitter", act)
+    assert (heard.command, heard.status) == ("data_sm_resp", ROK)
+    assert heard.message_id == centre.messages[-1].message_id.encode()
+    assert centre.take_texts() == ["Merhaba" + notice_of()]
