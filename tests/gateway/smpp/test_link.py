@@ -140,6 +140,7 @@ async def test_i7_nothing_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
         heard = {one.sequence: one.status for one in [await client.hear() for _ in range(3)]}
         assert heard[sequences[0]] == SYSERR  # sent, and unanswered
         assert set(heard.values()) <= {SYSERR, THROTTLED}
+        monkeypatch.setattr(limits, "SMPP_RESPONSE_S", 60.0)
         centre.behaviour.silent = False
         assert (await client.say()).status == ROK
 
