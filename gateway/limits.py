@@ -16,6 +16,7 @@ INDEX_DEADLINE_S: Final = 0.25  # a local Redis answers in 1 ms; what waits long
 INDEX_CONNECT_S: Final = 1.0
 INDEX_RETRY_S: Final = 0.5  # between two attempts to reach it; a question in between is answered at once
 INDEX_DOUBT_S: Final = 0.1  # between two looks at who is master, however often answers give reason to
+INDEX_STILL_S: Final = 5.0  # between two polls that are due each second: less than any server needs to be replaced
 INDEX_FAULT_SHOWN_S: Final = 60.0  # what answers to questions have shown stays visible: two scrapes and more
 INDEX_BATCH_MAX: Final = 1000  # questions in one round trip: about 1 ms of Redis' time
 INDEX_BATCHES_IN_FLIGHT_MAX: Final = 8

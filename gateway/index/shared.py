@@ -126,6 +126,7 @@ class RedisIndex:
         self._runs: frozenset[bytes] = frozenset()
         self._seen: dict[Fault, float] = {}  # when answers to questions last showed it
         self._known = asyncio.Event()  # the state was read once
+        self._polled = float("inf")
         self._fields: Any = None  # as they came last, and what they mean
         self._meaning: tuple[tuple[int, int, int, bytes], int, int, frozenset[bytes]]
 
@@ -178,6 +179,13 @@ class RedisIndex:
             self._send(parts, deadline)
 
     def poll(self) -> None:
+        now = self._loop.time()
+        if now > self._polled + limits.INDEX_STILL_S:
+            # This process was stopped, maybe with its servers (a paused host): meanwhile others may have taken their
+            # places, and who has just woken up does not know it. Ask again who is who before anything is believed.
+            for server in list(self._nodes.servers):
+                server.hang_up("this process stood still")
+        self._polled = now
         self._nodes.poll()
         self._read_state()
 

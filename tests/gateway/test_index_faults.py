@@ -10,6 +10,7 @@ import pytest
 
 from filters.layout import FORMAT, INDEX_KEY
 from filters.model import Reason
+from gateway import limits
 from gateway.index.interface import Fault
 from tests.conftest import RedisServer, require, running
 from tests.gateway.asking import ask, becomes, citizen, citizens, each, reader, shows
@@ -220,6 +221,26 @@ async def test_i4_a_server_that_hangs_costs_one_deadline_and_then_nothing(
     index.ask([one], lambda _, answers: answered.append(answers))
     assert answered == [Reason.INDEX_DOWN], "at once, without waiting for the server"
     redis_server.resume()
+    await becomes(index, [one], [True])
+    await index.close()
+
+
+async def test_i5_after_standing_still_it_asks_anew_who_is_who(
+    redis_server: RedisServer, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that was paused with its Redis: another master may have taken over, of which neither knows."""
+    one = citizen(b"a")
+    hand.build([one.fingerprint])
+    index = reader(redis_server.url)
+    await index.start()
+    index.poll()
+    index.poll()
+    assert await ask(index, one) == [True]
+    monkeypatch.setattr(limits, "INDEX_STILL_S", 0.0)
+    await asyncio.sleep(0.01)
+    index.poll()
+    monkeypatch.undo()
+    assert await ask(index, one) == Reason.INDEX_DOWN
     await becomes(index, [one], [True])
     await index.close()
 
