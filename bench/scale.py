@@ -1,4 +1,4 @@
-"""The consent index at national scale: `python -m bench.scale [--members 10000000]`; some minutes and 4 GB for ten million.
+"""The consent index at national scale: `python -m bench.scale [--members 10000000]`: some minutes, 4 GB at ten million.
 
 Ledger → build → what Redis needs for it → a filter's snapshot → comparison → grown threefold → a build that is killed
 half-way and gone on with. Every step of the publisher runs in a process of its own, whose memory is what is reported.

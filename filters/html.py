@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from filters.rounds import end_of, repeated
+
 TAIL: Final = 4096
 """Octets searched first: the end tags stand in the last few hundred, and lower-casing a whole template is slow."""
 
@@ -23,26 +25,23 @@ _AFTER_NAME: Final = frozenset((b"", b">", b" ", b"/", b"\t", b"\r", b"\n", b"\f
 # Elements whose content is text whatever it looks like, and one whose content is not shown.
 _RAW: Final = rb"(?:script|style|title|textarea|xmp|iframe|noembed|noframes|template)(?=[\s/>])"
 _ATTRIBUTES: Final = rb"""(?:[^>"'=]++|=\s*+"[^"]*+"|=\s*+'[^']*+'|["'=])*+>"""
-_COMMENT_WHOLE: Final = rb"<!--(?:-?>|[^-]*+(?:-(?!->)[^-]*+)*+-->)"
-_RAW_WHOLE: Final = (
-    rb"<(?P<raw>" + _RAW + rb")" + _ATTRIBUTES + rb"[^<]*+(?:<(?!/(?P=raw)[\s/>])[^<]*+)*+</(?P=raw)[^>]*+>"
-)
+_COMMENT_WHOLE: Final = rb"<!--(?:-?>|(?s:.*?)-->)"
+_RAW_WHOLE: Final = rb"<(?P<raw>" + _RAW + rb")" + _ATTRIBUTES + rb"(?s:.*?)</(?P=raw)(?=[\s/>])[^>]*+>"
 _BOGUS: Final = rb"<(?!!--)[!?][^>]*+>"
 _END_TAG: Final = rb"</(?P<end>body|html)(?=[\s/>]|\Z)"
 _TAG: Final = rb"</?(?!" + _RAW + rb")[a-z]" + _ATTRIBUTES
 _STRAY: Final = rb"<(?![a-z/!?])|</(?![a-z])"
 
-# Up to the next end tag, or to something that is never closed. Possessive, so each octet is looked at about once.
-_UP_TO: Final = re.compile(
-    b"(?:[^<]++|(?!%b)(?:%b))*+"
+# Up to the next end tag, or to something that is never closed; each octet is looked at about once.
+_UP_TO: Final = repeated(
+    b"[^<]++|(?!%b)(?:%b)"
     % (_END_TAG.replace(b"?P<end>", b"?:"), b"|".join((_COMMENT_WHOLE, _TAG, _RAW_WHOLE, _BOGUS, _STRAY))),
     re.IGNORECASE,
 )
 _END: Final = re.compile(_END_TAG, re.IGNORECASE)
 # What may stand behind an end tag without making one doubt that it is one: whole tags and comments, no lone `>`.
-_ORDINARY: Final = re.compile(
-    b"[^<>]*+>?(?:[^<>]++|%b)*+\\Z" % b"|".join((_COMMENT_WHOLE, _TAG, _BOGUS)), re.IGNORECASE
-)
+_ORDINARY: Final = repeated(b"[^<>]++|" + b"|".join((_COMMENT_WHOLE, _TAG, _BOGUS)), re.IGNORECASE)
+_REST_OF_TAG: Final = re.compile(b"[^<>]*+>?")
 _RAW_EDGE: Final = re.compile(b"<(/?)" + _RAW)  # in lower case
 
 
@@ -59,7 +58,7 @@ def point(text: bytes) -> Point:
         for begin in (max(0, len(text) - TAIL), 0):
             at = _last_visible(text, token, begin)
             if at >= 0:
-                return Point(at, token) if _ORDINARY.match(text, at + len(token)) else _read(text)
+                return Point(at, token) if _is_ordinary(text, at + len(token)) else _read(text)
             if begin == 0:
                 break
     return Point(len(text), b"") if _ends_in_the_open(text) else _read(text)
@@ -85,7 +84,7 @@ def comment_around(text: bytes, at: int) -> int:
 def _ends_in_the_open(text: bytes) -> bool:
     """Whether what is put behind a text without end tags is surely seen; False: it has to be read."""
     tag = text.rfind(b"<")
-    if tag >= 0 and not _ORDINARY.match(text, tag):
+    if tag >= 0 and not _is_ordinary(text, tag):
         return False
     edges = _RAW_EDGE.findall(text.lower())  # three times as fast as ignoring case in the expression
     return (not edges or edges[-1] == b"/") and comment_around(text, len(text)) < 0
@@ -107,8 +106,13 @@ def _read(text: bytes) -> Point:
 
 def _length(text: bytes, at: int) -> int:
     """Where what can be read from `at` on meets an end tag of body or html, or something never closed, or the end."""
-    found = _UP_TO.match(text, at)
-    return found.end() if found else at
+    return end_of(_UP_TO, text, at)
+
+
+def _is_ordinary(text: bytes, at: int) -> bool:
+    """Whether from `at` on, which may stand within a tag, there is nothing but text, whole tags and comments."""
+    rest = _REST_OF_TAG.match(text, at)
+    return rest is not None and end_of(_ORDINARY, text, rest.end()) == len(text)
 
 
 def _last_visible(text: bytes, token: bytes, begin: int) -> int:

@@ -16,6 +16,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from filters.rounds import end_of, repeated
+
 DEPTH_MAX: Final = 20
 """Multiparts inside one another. Mail programs nest four or five deep (signed, mixed, related, alternative)."""
 
@@ -51,8 +53,8 @@ class Entity(NamedTuple):
     named: bool  # it has a file name, which in most places makes it an attachment too
 
 
-# The header section: fields, each with its folded lines. Possessive, so it is linear and cannot backtrack.
-_SECTION: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+(?:\r\n|\Z))*+")
+# The header section: fields, each with its folded lines.
+_SECTION: Final = repeated(rb"[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+(?:\r\n|\Z)")
 _FIELD: Final = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?:\r\n)?")
 _TOP: Final = re.compile(rb"[!-9;-~]++[ \t]*+:|\r\n")
 _ENVELOPE_LINE: Final = re.compile(rb">*From [^\r\n]*\r\n")
@@ -98,8 +100,7 @@ def top_entity(message: bytes) -> Entity:
 
 def entity(message: bytes, start: int, end: int, default: bytes = b"text/plain") -> Entity:
     """The message or part in `message[start:end]`; `default` is its type when it names none. Raises Unfit."""
-    section = _SECTION.match(message, start, end)
-    body = section.end() if section else start
+    body = end_of(_SECTION, message, start, end)
     gap = b""
     if message.startswith(b"\r\n", body, end):
         body += 2
