@@ -8,12 +8,10 @@ from __future__ import annotations
 
 NOTES = {
     "smtp-2k": (
-        "Not measured in this run (another machine, HAProxy 0.11–0.13 ms there):"
-        " Postfix relay with queue 3.5 ms."
+        "Not measured in this run (another machine, HAProxy 0.11–0.13 ms there): Postfix relay with queue 3.5 ms."
     ),
     "smtp-60k": (
-        "Not measured in this run (another machine, HAProxy 0.23–0.28 ms there):"
-        " Postfix relay with queue 4.6 ms."
+        "Not measured in this run (another machine, HAProxy 0.23–0.28 ms there): Postfix relay with queue 4.6 ms."
     ),
     "smpp-1": (
         "Not measured in this run (another machine, HAProxy 36 µs there): a 40-line proxy on node-smpp 156 µs,"
