@@ -21,7 +21,9 @@ _HARMS: Final = {
     "policy": "let strangers ask who has consented",
 }
 MAIL_PROTOCOLS: Final = ("smtp", "lmtp")
-TLS: Final = ("none", "starttls", "implicit")
+TLS: Final = ("none", "starttls", "required", "implicit")
+"""`starttls` leaves it to the client, `required` takes no mail before it, `implicit` speaks it from the first octet."""
+_BY_STARTTLS: Final = ("starttls", "required")
 AUTH: Final = ("none", "optional", "required")
 
 
@@ -36,12 +38,17 @@ class Listener:
     trace_header: bool = True  # smtp, lmtp: put one Received field on top
     size_max: int = 25 * limits.MIB  # smtp, lmtp: octets of a message
     sessions_per_client: int = 0  # connections of one address, for each worker; 0: no limit of its own
-    tls: str = "none"
+    tls: str = "none"  # one of TLS
     certificate: tuple[Path, Path] | None = None  # PEM files: the chain, its key; None: no TLS
     proxy_from: tuple[Network, ...] = ()  # load balancers: they begin with a PROXY header
     auth: str = "none"  # smtp
     xclient_from: tuple[Network, ...] = ()  # smtp: hosts that may speak for others
     recipients_max: int = limits.SMTP_RECIPIENTS_MAX  # smtp: of one transaction
+
+    @property
+    def starttls(self) -> bool:
+        """TLS begins by STARTTLS, if at all."""
+        return self.tls in _BY_STARTTLS
 
 
 def read_listener(table: Table, home: Path) -> Listener:
@@ -131,7 +138,7 @@ def _check(table: Table, listener: Listener) -> None:
         for key in ("auth", "xclient_from", "recipients_max"):
             if key in table.values:
                 table.note(key, f"is nothing that {listener.protocol} has", meant("", MAIL_PROTOCOLS))
-        if listener.tls == "starttls":
+        if listener.starttls:
             table.note("tls", f"{listener.protocol} has no STARTTLS", 'write tls = "implicit"')
     elif listener.auth != "none" and listener.tls == "none":
         table.note("auth", "passwords are taken in TLS only", 'write tls = "starttls" or tls = "implicit"')

@@ -80,6 +80,7 @@ class Terms(NamedTuple):
     """What a listener asks of its clients and lets them do."""
 
     starttls: bool = False
+    tls_required: bool = False  # nothing but STARTTLS leads on, as long as there is no TLS
     auth: bool = False  # in TLS only
     auth_required: bool = False
     trusted: bool = False  # XCLIENT and XFORWARD are this client's

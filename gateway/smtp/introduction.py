@@ -76,6 +76,10 @@ class Introduction(ABC):
             self.deadline = self._now + limits.TLS_HANDSHAKE_S
             self._event = StartTls()
 
+    def _insecure(self, argument: bytes) -> None:
+        """RFC 3207 §4: what every command is told before TLS where it is required, with a few exceptions."""
+        self._bad(530, "5.7.0", "Must issue a STARTTLS command first")
+
     def _auth(self, argument: bytes) -> None:
         """RFC 4954 §4."""
         mechanism, _, initial = argument.partition(b" ")

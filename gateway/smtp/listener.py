@@ -96,7 +96,8 @@ class SmtpDoor(Door["_Connection"]):
         self._size_max = listener.size_max
         # A trusted host may speak for others; all the rest holds for every client of the listener.
         self._terms = Terms(
-            starttls=listener.tls == "starttls",
+            starttls=listener.starttls,
+            tls_required=listener.tls == "required",
             auth=listener.auth != "none",
             auth_required=listener.auth == "required",
             recipients_max=listener.recipients_max,

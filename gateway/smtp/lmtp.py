@@ -17,7 +17,7 @@ from gateway.smtp.delivery import Transaction
 from gateway.smtp.events import Message
 from gateway.smtp.grammar import Parameters
 from gateway.smtp.parties import Client, Door, Recipient
-from gateway.smtp.session import Session
+from gateway.smtp.session import Session, before_tls
 
 
 class LmtpSession(Session):
@@ -31,6 +31,7 @@ class LmtpSession(Session):
         b"LHLO": Session.commands[b"EHLO"],
         **{verb: act for verb, act in Session.commands.items() if verb not in (b"EHLO", b"HELO")},
     }
+    commands_before_tls = before_tls(commands)
 
     @property
     def greeting(self) -> bytes:

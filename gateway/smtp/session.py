@@ -41,6 +41,8 @@ from gateway.smtp.events import (
 from gateway.smtp.introduction import Introduction
 from gateway.smtp.sasl import Credentials
 
+Commands = Mapping[bytes, Callable[["Session", bytes], object]]
+
 _DATA: Final = State.DATA
 _NOT_READING: Final = (State.MESSAGE, State.HANDSHAKE, State.CLOSED)
 _CR, _LF = b"\r", b"\n"
@@ -52,7 +54,8 @@ _COMMAND: Final = re.compile(rb"([^ \r\n]*+)(?: ([^\r\n]*+))?\r\n")
 class Session(Introduction):
     """The state of one client connection. `offer` is asked at the greeting and at each EHLO."""
 
-    commands: Mapping[bytes, Callable[[Session, bytes], object]]  # by verb; what is not in it is not recognised
+    commands: Commands  # by verb; what is not in it is not recognised
+    commands_before_tls: Commands  # instead, where TLS is required
 
     def __init__(self, hostname: bytes, offer: Callable[[], Offer], terms: Terms = NO_TERMS) -> None:
         super().__init__(terms)
@@ -85,6 +88,8 @@ class Session(Introduction):
         """Say 220 (RFC 5321 §3.1)."""
         self._now = now
         self.deadline = now + limits.SMTP_COMMAND_S
+        if self.terms.tls_required and not self.secured:
+            self.commands = self.commands_before_tls
         self._replies.append(self.greeting)
 
     @property
@@ -95,6 +100,7 @@ class Session(Introduction):
         """The handshake is done: what was said before is forgotten (RFC 3207 §4.2)."""
         self._now = now
         self.secured = True
+        self.commands = type(self).commands
         self._start_over()
 
     def receive(self, data: bytes, now: float) -> None:
@@ -463,3 +469,13 @@ Session.commands = {
     b"XFORWARD": Session._xforward,
     **dict.fromkeys((b"EXPN", b"ETRN", b"TURN", b"ATRN", b"BURL"), Session._unsupported),
 }
+# RFC 3207 §4; and behind BDAT comes what is no command, whatever the state.
+_BEFORE_TLS: Final = (b"EHLO", b"LHLO", b"NOOP", b"QUIT", b"STARTTLS", b"BDAT")
+
+
+def before_tls(commands: Commands) -> Commands:
+    """Of a session that has yet to be protected."""
+    return {verb: act if verb in _BEFORE_TLS else Session._insecure for verb, act in commands.items()}
+
+
+Session.commands_before_tls = before_tls(Session.commands)

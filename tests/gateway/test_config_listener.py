@@ -73,6 +73,17 @@ def test_a_door_with_everything(home: Path) -> None:
     assert esme.stored.matches(esme.password)
 
 
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+def test_tls_is_asked_for_with_or_without_a_login(home: Path, protocol: str) -> None:
+    required = TLS.replace("starttls", "required")
+    mail = ('protocol = "smtp"\nbind', f'protocol = "{protocol}"\nbind')
+    door = config(home, mail, below(DOOR, required)).listeners[0]
+    assert (door.protocol, door.tls, door.starttls, door.auth) == (protocol, "required", True, "none")
+    assert door.certificate == (home / "keys/mail.pem", home / "keys/mail.key")
+    assert not config(home, below(DOOR, TLS.replace("starttls", "implicit"))).listeners[0].starttls
+    assert config(home, below(DOOR, required + 'auth = "required"'), ("[[brand]]", CLIENT)).listeners[0].starttls
+
+
 def test_what_is_not_said_is_off(home: Path) -> None:
     smtp, _ = config(home).listeners
     assert (smtp.tls, smtp.certificate, smtp.auth) == ("none", None, "none")
@@ -116,6 +127,9 @@ def test_a_unix_socket(home: Path) -> None:
     [
         ('tls = "sslv3"', "unknown value 'sslv3'"),
         ('tls = "starttls"', "key_file: is missing"),
+        ('tls = "required"', "cert_file: is missing"),
+        ('tls = "require"', "unknown value 'require'"),
+        (TLS.replace("starttls", "required").replace("mail.pem", "male.pem"), "male.pem: there is no such file"),
         (TLS.replace("mail.pem", "male.pem"), "male.pem: there is no such file"),
         (TLS.replace("mail.key", "posta.hash"), "cannot be used together"),
         ('cert_file = "keys/mail.pem"', "is of no use without TLS"),
@@ -134,6 +148,7 @@ def test_a_mistake_at_the_mail_door(home: Path, lines: str, told: str) -> None:
     ("lines", "told"),
     [
         (TLS, "smpp has no STARTTLS"),
+        (TLS.replace("starttls", "required"), "smpp has no STARTTLS"),
         ('auth = "required"', "auth: is nothing that smpp has"),
         ("recipients_max = 1", "recipients_max: is nothing that smpp has"),
     ],

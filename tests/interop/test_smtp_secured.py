@@ -108,6 +108,22 @@ async def test_swaks_logs_in(tmp_path: Path, authority: Authority, tls: str, mec
         assert len(sink.messages) == 1
 
 
+async def test_swaks_may_send_over_tls_alone(tmp_path: Path, authority: Authority) -> None:
+    """Without a login, where TLS is asked for: refused in plain text, taken over STARTTLS."""
+    certificate, key = authority.issue("gate.example.test")
+    lines = f'tls = "required"\ncert_file = "{certificate}"\nkey_file = "{key}"'
+    async with served(tmp_path / "house", (DOOR, f"{DOOR}\n{lines}")) as (house, sink):
+        command = [swaks_with_tls(), "--server", f"127.0.0.1:{port_of(house)}", "--from", SENDER, "--to", RECIPIENT]
+        command += ["--timeout", "30"]
+        for way, code, words in (
+            ([], 23, "530 5.7.0 Must issue a STARTTLS command first"),
+            (["--tls"], 0, "250 2.0.0"),
+        ):
+            run = await asyncio.to_thread(subprocess.run, command + way, capture_output=True, text=True, check=False)
+            assert (run.returncode, words in run.stdout) == (code, True), run.stdout + run.stderr
+        assert [b"with ESMTPS id" in message.content for message in sink.messages] == [True]
+
+
 def swaks_with_tls() -> str:
     program = require("swaks")
     if (

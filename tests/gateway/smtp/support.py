@@ -167,10 +167,14 @@ class Client:
         self.writer.write(line + b"\r\n")
         return await self.hear()
 
-    async def start_tls(self, context: ssl.SSLContext) -> None:
-        """STARTTLS, and EHLO again."""
+    async def secure(self, context: ssl.SSLContext) -> None:
+        """STARTTLS."""
         assert (await self.say(b"STARTTLS"))[0] == 220
         await self.writer.start_tls(context, server_hostname="gate.example.test")
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """STARTTLS, and EHLO again."""
+        await self.secure(context)
         assert (await self.say(b"EHLO client.example.test"))[0] == 250
 
     async def converse(self, *lines: bytes) -> list[int]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import ssl
 from base64 import b64encode
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.gateway.smtp.support import ByHand, Client, House, house
 
 TEXT = b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nbody\r\n"
 SENDER = b"MAIL FROM:<a@campaign.example.test>"
+HERE = (ip_network("127.0.0.0/8"),)
 NAME, PASSWORD = b"marka", b"parola-\xc3\xa7ok-uzun"
 
 
@@ -84,6 +86,87 @@ async def test_implicit_tls(tmp_path: Path, pair: tuple[Path, Path], trust: ssl.
             assert (await client.say(b"STARTTLS"))[0] == 502
             assert (await client.send(TEXT * 20_000, b"b@example.test"))[0] == 250
         assert len(hop.received[0].wire) > len(TEXT) * 20_000
+
+
+FIRST = (530, b"5.7.0 Must issue a STARTTLS command first")
+
+
+async def test_nothing_leads_on_but_starttls_where_tls_is_required(
+    tmp_path: Path, pair: tuple[Path, Path], trust: ssl.SSLContext
+) -> None:
+    """RFC 3207 §4: every command but NOOP, EHLO, STARTTLS and QUIT is refused, in any spelling and state."""
+    async with (
+        Hop() as hop,
+        house(tmp_path, hop.port, tls="required", certificate=pair, xclient_from=HERE) as gate,
+        gate.client(ehlo=False) as client,
+    ):
+        assert (await client.hear())[0] == 220
+        assert [await client.say(b"HELO x"), await client.say(SENDER)] == [FIRST, FIRST]
+        assert b"STARTTLS" in await keywords(client)
+        refused = [SENDER, b"mail from:<>", b"RCPT TO:<b@example.test>", b"DATA", b"RSET", b"VRFY b", b"HELP", plain()]
+        refused += [b"XCLIENT ADDR=192.0.2.7", b"XFORWARD ADDR=192.0.2.7", b"EXPN b"]
+        assert [await client.say(command) for command in refused] == [FIRST] * len(refused)
+        assert await client.converse(b"NOOP", b"NONSENSE", b"STARTTLS now") == [250, 500, 501]
+        assert gate.streams.asked == [], "nobody was looked up"
+        await client.secure(trust)
+        assert await client.converse(SENDER) == [503], "EHLO is forgotten"
+        assert b"STARTTLS" not in await keywords(client)
+        assert (await client.send(TEXT, b"b@example.test"))[0] == 250
+        assert b" with ESMTPS id " in hop.received[0].wire
+        assert await client.converse(b"RSET", b"STARTTLS", b"HELP", b"QUIT") == [250, 503, 214, 221]
+
+
+async def test_what_is_sent_ahead_of_tls_is_refused_as_well(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    """A whole message in one write: each line of it is refused, and too many of them end the session."""
+    async with (
+        Hop() as hop,
+        house(tmp_path, hop.port, tls="required", certificate=pair) as gate,
+        gate.client() as client,
+    ):
+        client.writer.write(SENDER + b"\r\nRCPT TO:<b@example.test>\r\nDATA\r\n" + TEXT * 20 + b".\r\nQUIT\r\n")
+        assert [await client.hear() for _ in range(3)] == [FIRST] * 3
+        said = b""
+        async with asyncio.timeout(30):
+            while piece := await client.reader.read(10_000):
+                said += piece
+        assert b"\n2" not in said
+        assert b"421 4.7.0 too many errors\r\n" in said
+        assert hop.received == []
+
+
+async def test_bdat_before_tls_ends_the_session(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    """What comes behind it is no command."""
+    async with house(tmp_path, free_port(), tls="required", certificate=pair) as gate, gate.client() as client:
+        client.writer.write(b"BDAT 6 LAST\r\nNOOP\r\n")
+        assert (await client.hear())[0] == 502
+        assert await client.closed()
+
+
+async def test_lmtp_asks_for_tls_too(tmp_path: Path, pair: tuple[Path, Path], trust: ssl.SSLContext) -> None:
+    async with (
+        Hop() as hop,
+        house(tmp_path, hop.port, protocol="lmtp", tls="required", certificate=pair) as gate,
+        gate.client(ehlo=False) as client,
+    ):
+        assert (await client.hear())[0] == 220
+        assert await client.converse(b"LHLO x") == [250]
+        assert await client.say(SENDER) == FIRST
+        assert (await client.say(b"EHLO x"))[0] == 500
+        await client.secure(trust)
+        assert await client.converse(b"LHLO x", SENDER) == [250, 250]
+
+
+async def test_tls_and_a_login_are_asked_for_one_after_the_other(
+    tmp_path: Path, pair: tuple[Path, Path], trust: ssl.SSLContext, account: Account
+) -> None:
+    options = {"tls": "required", "certificate": pair, "auth": "required", "accounts": [account]}
+    async with Hop() as hop, house(tmp_path, hop.port, **options) as gate, gate.client() as client:  # type: ignore[arg-type]
+        assert [await client.say(plain()), await client.say(SENDER)] == [FIRST, FIRST]
+        await client.start_tls(trust)
+        assert b"AUTH PLAIN LOGIN" in await keywords(client)
+        assert await client.say(SENDER) == (530, b"5.7.0 authentication required")
+        assert (await client.say(plain()))[0] == 235
+        assert (await client.send(TEXT, b"b@example.test"))[0] == 250
 
 
 async def test_no_tls_is_no_starttls(tmp_path: Path) -> None:
