@@ -30,6 +30,7 @@ from gateway.smtp.session import Session
 
 SIZE_MAX = 2_000
 OPEN = Terms()
+GUARDED = Terms(starttls=True, tls_required=True, auth=True, trusted=True)
 SECURE = Terms(starttls=True, auth=True, auth_required=True, trusted=True, recipients_max=2)
 
 EHLO, MAIL, RCPT = b"EHLO c.example.test\r\n", b"MAIL FROM:<a@b.test>\r\n", b"RCPT TO:<c@d.test>\r\n"
@@ -42,6 +43,9 @@ STATES = {
     "rcpt": (OPEN, [EHLO + MAIL + RCPT]),
     "data": (OPEN, [EHLO + MAIL + RCPT + b"DATA\r\n"]),
     "unsafe": (SECURE, [EHLO]),
+    "guarded": (GUARDED, [b""]),
+    "guarded and ready": (GUARDED, [EHLO]),
+    "guarded and done": (GUARDED, [EHLO + b"STARTTLS\r\n", b"!"]),
     "handshake done": (SECURE, [EHLO + b"STARTTLS\r\n", b"!"]),
     "secured": (SECURE, [EHLO + b"STARTTLS\r\n", b"!", EHLO]),
     "password asked": (SECURE, [EHLO + b"STARTTLS\r\n", b"!", EHLO + b"AUTH PLAIN\r\n"]),
@@ -116,6 +120,8 @@ class Owner:
         else:
             session.receive(octets, 0.0)
         while (event := session.next_event()) is not None:
+            guarded = session.terms.tls_required and not session.secured
+            assert not guarded or isinstance(event, StartTls | Fault), "where TLS is required nothing goes before it"
             match event:
                 case Mail():
                     session.answer(replies.SENDER_OK)
