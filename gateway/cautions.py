@@ -12,6 +12,7 @@ from typing import Final
 from filters.dkim import RSA_BITS_GOOD
 from filters.model import Existing, Kind, Sealed
 from gateway.config import Config, DkimKey, Rule
+from gateway.organizational_domain import is_aligned, organizational_domain
 from gateway.toml import Lines, Problem
 
 _SEALED: Final = {
@@ -58,17 +59,13 @@ def _streams(config: Config, lines: Lines) -> Iterator[Problem]:
 
 
 def _alignment(rule: Rule, keys: tuple[DkimKey, ...], line: int) -> Iterator[Problem]:
-    """DMARC wants one signature of the domain in From (RFC 7489 §3.1.1); all we know of it is the sender's domain."""
+    """DMARC wants a signature of the organisation in From (RFC 7489 §3.1.1), of which the sender is all we know."""
     sender = (rule.match.mail_from_domain or b"").decode("ascii")
     domains = sorted({key.signer.domain for key in keys})
-    if sender and domains and not any(_related(sender, domain) for domain in domains):
-        text = f"{sender} is neither a signing domain nor above or below one ({', '.join(domains)})"
-        fix = "DMARC fails unless both belong to one registered domain, which cannot be told from their names"
+    if sender and domains and not any(is_aligned(domain, sender) for domain in domains):
+        text = f"mail of {sender} is signed as {' and '.join(domains)}, which is no domain of the same organisation"
+        fix = f"DMARC fails: sign as {organizational_domain(sender)} or as a domain below it (docs/dkim.md)"
         yield Problem(line, "stream.match", text, fix)
-
-
-def _related(one: str, other: str) -> bool:
-    return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")
 
 
 def _keys(config: Config, lines: Lines) -> Iterator[Problem]:
