@@ -144,7 +144,17 @@ SMPP_CONGESTED_MAX: Final = 1000  # requests unanswered at an SMSC that complain
 SMPP_CONGESTED_GOOD_MIN: Final = 10  # good answers before a small window grows: not at each breath
 SMPP_RECEIPTS_MAX: Final = 10_000  # of refused messages, waiting in one account, some 200 octets each
 SMPP_RECEIPT_S: Final = 600.0  # so long a receipt waits for a bind that takes it
+SMPP_POOL_BINDS_MAX: Final = 64  # that one worker keeps at a pooled SMSC; providers allow a login two to ten
+SMPP_ADDRESSES_MAX: Final = 1000  # of one account at a pooled SMSC: short codes and alphanumeric names
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
+
+# The memory of the SMSC's message ids, for receipts.
+SMPP_IDS_S: Final = 7 * 24 * 3600  # SMSCs try for three days at most, and their receipts may be late
+SMPP_IDS_VALUE_OCTETS_MAX: Final = 256
+SMPP_IDS_ROWS_MAX: Final = 10_000_000  # in SQLite, some 150 octets each: 1.5 GB; the oldest go first
+SMPP_IDS_WAITING_MAX: Final = 50_000  # rows asked for and not yet begun: ten seconds of a full worker, 20 MB
+SMPP_IDS_BUSY_S: Final = 1.0  # waiting for another worker's write, in a thread
+SMPP_IDS_DUE_MAX: Final = 100  # of the calendar at once: receipts that a client gets in a burst
 
 # Refusals by SMS.
 MO_RECORD_S: Final = 15.0  # from the handset's message to its record: the longest that a withdrawal takes

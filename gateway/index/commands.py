@@ -18,7 +18,8 @@ from gateway.index.server import Server, pack
 from gateway.index.wire import Exchange
 
 Command = tuple[Any, ...]
-"""Name, key, arguments. The key has no braces, and in a cluster says which server is asked."""
+"""Name, key, arguments; or EVAL, a script, 1, its key, arguments. The key has no braces, and in a cluster says which
+server is asked."""
 
 
 class _Asked:
@@ -59,7 +60,8 @@ class Commands:
             self._loop.call_soon(self._send)
         asked = _Asked(len(commands), done)
         for at, command in enumerate(commands):
-            self._due.setdefault(self._nodes.of_key(command[1]), []).append((pack(command), asked, at))
+            key = command[3] if command[0] == "EVAL" else command[1]
+            self._due.setdefault(self._nodes.of_key(key), []).append((pack(command), asked, at))
 
     def poll(self) -> None:
         """Once a second."""
