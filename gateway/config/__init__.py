@@ -14,6 +14,7 @@ from gateway.config.file import (
     load,
 )
 from gateway.config.listener import CARRIES, MAIL_PROTOCOLS, Listener
+from gateway.config.pool import Pool
 from gateway.config.upstream import Upstream
 from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide, read_secret
 
@@ -33,6 +34,7 @@ __all__ = [
     "Listener",
     "Match",
     "Network",
+    "Pool",
     "Registry",
     "Rule",
     "UnixAddress",

@@ -9,6 +9,7 @@ from typing import Final
 from filters.sms import ALPHABETS, CHARSETS, Alphabet, alphabets
 from gateway import limits
 from gateway.config.listener import Listener
+from gateway.config.pool import read_addresses, rival
 from gateway.config.upstream import Upstream
 from gateway.config.values import secret, word
 from gateway.passwords import Hash, Stored
@@ -18,7 +19,7 @@ from gateway.toml import Table, meant
 # What only an ESME has: how its binds go on to the SMSC.
 ESME_KEYS: Final = (
     *("upstream", "upstream_system_id", "upstream_password_file", "binds_max", "window", "alphabet_of"),
-    *("mo_ambiguous", "rate", "burst", "rate_mode", "block_status", "block_mode"),
+    *("mo_ambiguous", "rate", "burst", "rate_mode", "block_status", "block_mode", "addresses"),
 )
 
 MO_AMBIGUOUS: Final = ("latest", "all")
@@ -32,7 +33,7 @@ CODINGS: Final = ("0", "1", "3")  # what a sender may mean something of its own 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who may log in here; an ESME also says how its mirrored bind logs in at the SMSC."""
+    """Who may log in here; an ESME also says how its mirrored bind logs in at the SMSC, if it has one."""
 
     system_id: bytes
     password: bytes  # empty: only its hash is kept
@@ -49,6 +50,7 @@ class Account:
     rate_mode: str = RATE_MODES[0]
     block_status: int = ESME_RSUBMITFAIL  # what a refusal is told; or one of `VENDOR`
     block_mode: str = BLOCK_MODES[0]
+    addresses: tuple[bytes, ...] = ()  # of a pooled SMSC: what handsets write to; * at the end: whatever follows
 
     @property
     def is_esme(self) -> bool:
@@ -91,8 +93,7 @@ def _esme(
     account = Account(
         system_id,
         _password(table, home, hash_allowed=False)[0],
-        word(table, "upstream_system_id"),
-        secret(table, "upstream_password_file", home),
+        *_login(table, upstreams.get(upstream), upstreams, accounts, home),
         upstream,
         table.number("binds_max", 16, 1, 1000),
         table.number("window", 200, 1, 10_000),
@@ -103,19 +104,29 @@ def _esme(
         rate_mode=table.choice("rate_mode", RATE_MODES, RATE_MODES[0]),
         block_status=_block_status(table),
         block_mode=table.choice("block_mode", BLOCK_MODES, BLOCK_MODES[0]),
+        addresses=read_addresses(table, upstreams.get(upstream), accounts),
     )
     for key in ("burst", "rate_mode"):
         if key in table.values and not rate:
             table.note(key, "says nothing without a rate", "write rate = 100, or leave it out")
-    shared = [
-        other.system_id.decode()
-        for other in accounts.values()
-        if other.is_esme and (other.upstream, other.upstream_system_id) == (upstream, account.upstream_system_id)
-    ]
-    if shared:
-        fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
-        table.note("upstream_system_id", f"account {shared[0]!r} logs in with it too", fix)
     return account
+
+
+def _login(
+    table: Table, smsc: Upstream | None, upstreams: dict[str, Upstream], accounts: dict[bytes, Account], home: Path
+) -> tuple[bytes, bytes]:
+    """How its binds log in at `smsc`. Nobody else may log in so; at a pooled one it has no login of its own."""
+    if smsc is None or smsc.pool is None:
+        login, password = word(table, "upstream_system_id"), secret(table, "upstream_password_file", home)
+        if smsc is not None and login and (other := rival(smsc, login, upstreams, accounts)):
+            fix = "each account needs a login of its own at the SMSC, or receipts would reach the wrong one"
+            table.note("upstream_system_id", f"{other} logs in with it too", fix)
+        return login, password
+    for key in ("upstream_system_id", "upstream_password_file"):
+        if table.text(key):
+            text = f"upstream.{smsc.name} has topology pooled: all its accounts share the binds of upstream.{smsc.name}"
+            table.note(key, text, f"leave it out; system_id and password_file of upstream.{smsc.name} log in")
+    return b"", b""
 
 
 def _block_status(table: Table) -> int:

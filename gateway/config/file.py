@@ -27,6 +27,7 @@ from gateway.config.account import Account, read_accounts
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.names import read_short_names
+from gateway.config.pool import check_pools
 from gateway.config.upstream import Upstream, read_upstream
 from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret_file
 from gateway.toml import Lines, Problem, Table, meant
@@ -180,6 +181,7 @@ class _Reader:
         brands = self._brands(top.tables("brand"))
         self._mail_logs_in = any(one.auth != "none" or one.xclient_from for one in listeners)
         accounts = read_accounts(top.tables("account"), upstreams, listeners, self._home)
+        check_pools(upstream_tables, upstreams, accounts)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
         self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
         top.finish()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from filters.sms import RESERVE_MAX
 from gateway import limits
+from gateway.config.pool import Pool, read_pool
 from gateway.config.values import Address, Bind, UnixAddress, parse_address, parse_endpoint, secret
 from gateway.toml import Table
 
@@ -39,6 +40,7 @@ class Upstream:
     password_file: Path | None = None
     messages_per_connection: int = 1000  # smtp
     idle_s: int = 30  # smtp
+    pool: Pool | None = None  # smpp: izinli's own binds there; None: each bind of a client has one (mirror)
 
     @property
     def tcp_hosts(self) -> tuple[Address, ...]:
@@ -61,6 +63,7 @@ def read_upstream(table: Table, name: str, home: Path) -> Upstream:
             tls=table.choice("tls", TLS, "none"),
             tls_name=_name(table),
             ca_file=_ca_file(table, home),
+            pool=read_pool(table, home),
         )
         _fits(table, upstream)
         table.finish()

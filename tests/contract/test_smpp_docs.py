@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filters.model import Reason
 from gateway.config.account import ESME_KEYS
+from gateway.config.pool import POOL_KEYS
 from gateway.config.upstream import read_upstream
 from gateway.metrics import DOOR_KINDS, ERROR_KINDS
 from gateway.smpp import statuses
@@ -62,13 +63,16 @@ def test_each_key_of_an_account_and_of_an_smsc() -> None:
     read_upstream(table, "smsc", Path())
     rows = re.findall(r"^\| `(\w+)` \|", section("An SMSC").split("counter", 1)[0], re.MULTILINE)
     assert set(rows) == table._asked - {"protocol"}
+    assert set(POOL_KEYS) & table._asked == set()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section("Pooled"), re.MULTILINE)
+    assert {name.strip("`") for row in rows for name in row.split(", ")} >= set(POOL_KEYS)
 
 
 def test_the_counters_are_there() -> None:
     told = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| ([^|]+) \|", section("An SMSC"), re.MULTILINE))))
     kinds = set(ERROR_KINDS["smpp"])
     assert {kind for kind in kinds if kind.startswith("smsc_")} | {"rate", "window", "receipt_lost"} <= told
-    assert told - kinds - {"hosts", "reserve", "packed", "tls", "ca_file", "tls_name"} == set()
+    assert told - kinds - {"hosts", "topology", "reserve", "packed", "tls", "ca_file", "tls_name"} == set()
     assert set(DOOR_KINDS) <= kinds
 
 
