@@ -50,8 +50,8 @@ class MessageIds(Protocol):
     async def find(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each, in their order. Raises Unavailable."""
 
-    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
-        """Each for itself, atomic over all processes: whether it was done. Kept for SMPP_IDS_S. Raises Unavailable."""
+    async def swap(self, swaps: Sequence[Swap], keep_s: int | None = None) -> list[bool]:
+        """Each for itself, atomic over all processes: whether it was done. Kept as by `note`. Raises Unavailable."""
 
     async def forget(self, keys: Sequence[bytes]) -> None:
         """Raises Unavailable."""

@@ -53,12 +53,10 @@ class RedisIds:
         replies = await self._ask([("GET", IDS + key.hex()) for key in keys])
         return [reply if isinstance(reply, bytes) else None for reply in replies]
 
-    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+    async def swap(self, swaps: Sequence[Swap], keep_s: int | None = None) -> list[bool]:
+        seconds = limits.SMPP_IDS_S if keep_s is None else keep_s
         replies = await self._ask(
-            [
-                ("EVAL", _SWAP, 1, IDS + one.key.hex(), one.old or b"", one.new or b"", limits.SMPP_IDS_S)
-                for one in swaps
-            ]
+            [("EVAL", _SWAP, 1, IDS + one.key.hex(), one.old or b"", one.new or b"", seconds) for one in swaps]
         )
         return [reply == 1 for reply in replies]
 

@@ -82,8 +82,9 @@ class SqliteIds:
 
         return await self._do(get, len(keys), writes=False)
 
-    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
-        return await self._do(lambda database, now: [_swap(database, now, one) for one in swaps], len(swaps))
+    async def swap(self, swaps: Sequence[Swap], keep_s: int | None = None) -> list[bool]:
+        seconds = limits.SMPP_IDS_S if keep_s is None else keep_s
+        return await self._do(lambda database, now: [_swap(database, now, one, seconds) for one in swaps], len(swaps))
 
     async def forget(self, keys: Sequence[bytes]) -> None:
         rows = [(key,) for key in keys]
@@ -202,14 +203,14 @@ def _many(database: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any
     database.executemany(statement, rows)
 
 
-def _swap(database: sqlite3.Connection, now: int, one: Swap) -> bool:
+def _swap(database: sqlite3.Connection, now: int, one: Swap, seconds: int) -> bool:
     row = database.execute(_GET, (one.key, now)).fetchone()
     if cast(bytes | None, row and row[0]) != one.old:
         return False
     if one.new is None:
         database.execute("DELETE FROM entry WHERE key = ?", (one.key,))
     else:
-        database.execute(_PUT, (one.key, one.new, now + limits.SMPP_IDS_S))
+        database.execute(_PUT, (one.key, one.new, now + seconds))
     return True
 
 
