@@ -136,6 +136,9 @@ def take(bind: Bind, sequence: int, pdu: bytes) -> None:
         bind.pipeline.ask(Submit(bind, sequence, pdu, at, way, way.informational, recipient, None))
         return
     found = text.read(pdu, at, bind.alphabets)
+    if found is text.TWICE_PLACED:
+        pdu = text.without_sar(pdu, at)
+        found = text.read(pdu, at, bind.alphabets)
     if isinstance(found, int):
         bind.answer(sequence, found)
         return

@@ -76,6 +76,7 @@ class Unfit(NamedTuple):
 _NO_ALPHABET = Unfit("data_coding")
 _NO_HEADER = Unfit("user data header")
 _AMID = Unfit("half a character")
+TWICE_PLACED = Unfit("sar beside a user data header")  # forbidden (§5.2.12), and met: `without_sar`
 
 
 def read(pdu: bytes, at: SubmitSm, alphabets: tuple[Alphabet | None, ...] = ALPHABETS) -> Text | Unfit | int:
@@ -126,15 +127,24 @@ def _read_rare(pdu: bytes, at: SubmitSm, alphabet: Alphabet) -> Text | Unfit | i
         body, shifts, concat = start + header.end, header.shifts, header.concat
         if concat is not None:
             concat = replace(concat, total_at=start + concat.total_at)
-    if not by_tag.keys().isdisjoint(_SAR) and (concat is not None or (concat := _sar(pdu, by_tag)) is None):
-        return Unfit("sar")  # with a user data header beside them, or incomplete (§5.2.12)
-    if _ends_amid(alphabet, pdu, body, stop):
-        return _AMID
+    if not by_tag.keys().isdisjoint(_SAR):
+        if concat is not None:
+            return TWICE_PLACED
+        if (concat := _sar(pdu, by_tag)) is None:
+            return Unfit("sar")  # incomplete
+    if concat is None and _ends_amid(alphabet, pdu, body, stop):
+        return _AMID  # a part may: the notice need not stand behind it, and the message were none without it
     if concat is not None and concat.total + sms.NOTICE_PARTS_MAX > sms.TOTAL_MAX:
         return Unfit("too many parts")
     if payload and len(pdu) + _GROWTH_MAX > limits.SMPP_PDU_OCTETS_MAX:
         return Unfit("too long")
     return Text(alphabet, start, body, stop, payload, shifts, concat)
+
+
+def without_sar(pdu: bytes, at: SubmitSm) -> bytes:
+    """A part that says its place in its header, without the TLVs that say it again: what is read on the air stays."""
+    tlvs = walk_tlvs(pdu, at.tlvs) or ()
+    return pdu[: at.tlvs] + b"".join(pdu[one.start - 4 : one.stop] for one in tlvs if one.tag not in _SAR)
 
 
 def _ends_amid(alphabet: Alphabet, pdu: bytes, body: int, stop: int) -> bool:
@@ -222,13 +232,14 @@ def notice_parts(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reserve
 def last_part(pdu: bytes, at: SubmitSm, text: Text, notice: bytes, *, reserve: int) -> list[bytes] | None:
     """The last of the sender's parts with the notice behind its text, and the parts that the rest of it fills.
 
-    None: that would be as many as with the notice in parts of its own, or the part is longer than a segment.
+    None: that would be as many as with the notice in parts of its own, or the part is longer than a segment, or ends
+    amid a character.
     """
     concat = text.concat
     assert concat is not None
     alphabet, own = text.alphabet, pdu[text.body : text.stop]
     room = alphabet.room(_header_octets(text, concat))
-    if text.payload or len(own) > room:
+    if text.payload or len(own) > room or _ends_amid(alphabet, pdu, text.body, text.stop):
         return None
     pieces = list(sms.cut(alphabet, own + notice, room, reserve))
     if len(pieces) > len(sms.notice_pieces(alphabet, _concat_kind(concat), notice, reserve=reserve)):

@@ -165,11 +165,28 @@ async def test_6_a_header_that_cannot_be_read_is_refused(user_data: bytes) -> No
         assert (centre.messages, gate.judge.refused) == ([], [Reason.UNFIT])
 
 
-async def test_7_a_part_that_says_its_place_twice_is_refused() -> None:
-    sar = tlv(0x20C, b"\0\7") + tlv(0x20E, b"\3") + tlv(0x20F, b"\1")
+@pytest.mark.usefixtures("waits")
+async def test_7_a_part_that_says_its_place_twice_is_where_its_header_says() -> None:
+    sar = tlv(0x20C, b"\0\x63") + tlv(0x20E, b"\5") + tlv(0x20F, b"\4")
+    before, after = tlv(0x1400, b"id"), tlv(0x204, b"\0\7")
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
-        assert await send(client, part_of(1, tlvs=sar)) == [SUBMITFAIL]
-        assert (centre.messages, gate.judge.refused) == ([], [Reason.UNFIT])
+        bodies = [part_of(n, tlvs=before + sar + after) for n in (1, 2, 3)]
+        assert await send_at_once(client, *bodies) == [ROK] * 3
+        assert places(centre) == [(7, 3, 1), (7, 3, 2), (7, 3, 3)]
+        assert [one.body for one in centre.messages[:2]] == [part_of(n, tlvs=before + after) for n in (1, 2)]
+        assert {one.tlvs for one in centre.messages} == {((0x1400, b"id"), (0x204, b"\0\7"))}
+        assert centre.take_texts() == [WHOLE + notice_of()]
+
+
+@pytest.mark.parametrize("kinds", [("udh8", "sar", "udh8"), ("sar", "udh8", "udh16"), ("udh16", "udh16", "sar")])
+@pytest.mark.usefixtures("hurries")
+async def test_7_parts_that_say_their_places_in_different_ways_have_one_total(kinds: tuple[str, ...]) -> None:
+    """Whether they are one message is the SMSC's and the handset's affair, as without us."""
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        bodies = [part_of(n, kind=kind) for n, kind in enumerate(kinds, start=1)]
+        assert await send_at_once(client, *bodies) == [ROK] * 3
+        assert {place and place[:2] for place in places(centre)} == {(7, 4)}
+        assert centre.take_texts() == [WHOLE + notice_of()]
 
 
 @pytest.mark.parametrize("codings", [(0, 8, 0), (8, 0, 0), (8, 8, 0), (3, 8, 3)])
@@ -197,6 +214,24 @@ async def test_8_a_shift_table_in_one_part_alone() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         assert await send_at_once(client, *PARTS[:2], shifted) == [ROK] * 3
         assert centre.take_texts() == ["Bir iki ş." + notice_of()]
+
+
+@pytest.mark.parametrize("amid", [1, 3])
+async def test_8_a_sender_that_cuts_characters_in_two_loses_no_part(amid: int) -> None:
+    """smpplib leaves an escape at the end of a part; without that part the others would never make a message."""
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        texts = {n: b"Bir" + b"\x1b" * (n == amid) for n in (1, 2, 3)}
+        bodies = [submit_body(b"\5\0\3\7\3" + bytes((n,)) + texts[n], esm=0x40) for n in texts]
+        for sending in (send, send_at_once):
+            seen = len(centre.messages)
+            assert await sending(client, *bodies) == [ROK] * 3
+            came = {(one.place() or (0, 0, 0))[2]: one for one in centre.messages[seen:]}
+            total = max(came)
+            assert {one.place() for one in came.values()} == {(7, total, n) for n in range(1, total + 1)}
+            assert [came[n].user_data[6:] for n in (1, 2)] == [texts[1], texts[2]]
+            end = b"".join(came[n].user_data[6:] for n in range(3, total + 1))
+            assert end == texts[3] + notice_of().encode()
+            assert amid != 3 or came[3].user_data[6:] == texts[3], "no notice behind half a character"
 
 
 @pytest.mark.usefixtures("waits")

@@ -57,7 +57,7 @@ def with_notice(body: bytes, *, reserve: int = 5) -> list[Received]:
         ({"tlvs": tlv(0x1400, b"1") * 2}, "a TLV twice"),
         ({"tlvs": tlv(0x20C, b"\x12\x34")}, "sar"),
         ({"tlvs": tlv(0x20C, b"\x12\x34") + tlv(0x20E, b"\2") + tlv(0x20F, b"\3")}, "sar"),
-        ({"text": b"\5\0\3\7\2\1x", "esm": 0x40, "tlvs": SAR_TLVS}, "sar"),
+        ({"text": b"\5\0\3\7\2\1x", "esm": 0x40, "tlvs": SAR_TLVS}, "sar beside a user data header"),
         ({"text": b"\6\5\4\x0b\x84\x0b\x84x", "esm": 0x40}, "user data header"),
         ({"text": b"\x20\0\3", "esm": 0x40}, "user data header"),
         ({"text": b"\0x", "esm": 0x40}, "user data header"),
