@@ -112,6 +112,8 @@ SMTP_DELIVERED_UNWRITTEN_MAX: Final = 100_000  # that could not be written yet, 
 SMTP_DELIVERED_AT_ONCE: Final = 1000  # written again in one go: 1 ms of Redis' time
 SMTP_DELIVERED_EARLY_S: Final = 1.0  # a copy is taken and its siblings are not answered: then it is written down
 SMTP_DELIVERED_BUSY_S: Final = 0.2  # waiting for another worker's write
+SMTP_DELIVERED_PROBE_S: Final = 5  # between two looks at whether it can be read and written; each second while it can't
+SMTP_DELIVERED_BUSY_PROBES: Final = 5  # looks that found another writer, one after the other: no worker writes so long
 
 # DKIM.
 DKIM_KEYS_MAX: Final = 4  # of a brand: RSA and Ed25519, each with a successor; every one signs every message

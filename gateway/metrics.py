@@ -46,7 +46,8 @@ ERROR_KINDS: Final = {
         *("malformed", "long_request", "timeout", "no_recipient"),
     ),
 }
-DELIVERED_OPERATIONS: Final = ("read", "write", "lost")
+DELIVERED_FAULTS: Final = ("read", "write")
+DELIVERED_OPERATIONS: Final = (*DELIVERED_FAULTS, "lost")
 """Of the memory of mixed endings; what is lost was not written and will not be."""
 MO_RESULTS: Final = ("recorded", "review", "none", "failed")
 CONFIRMATION_RESULTS: Final = ("sent", "failed")
@@ -95,6 +96,7 @@ class Metrics:
         self.index_filter_capacity = 0
         self.journal_failures = 0
         self.delivered_failures: dict[str, int] = dict.fromkeys(DELIVERED_OPERATIONS, 0)
+        self.delivered_faults: dict[str, int] = dict.fromkeys(DELIVERED_FAULTS, 0)
         self.delivered_unwritten = 0
         self.fail_open = 0
         self.mo: dict[str, int] = dict.fromkeys(MO_RESULTS, 0)
@@ -128,6 +130,7 @@ class Metrics:
             "index_filter_capacity": self.index_filter_capacity,
             "journal_failures": self.journal_failures,
             "delivered_failures": [[operation, n] for operation, n in self.delivered_failures.items()],
+            "delivered_faults": [[operation, n] for operation, n in self.delivered_faults.items()],
             "delivered_unwritten": self.delivered_unwritten,
             "fail_open": self.fail_open,
             "mo": [[result, n] for result, n in self.mo.items()],
@@ -170,7 +173,8 @@ class _Sum(Collector):
         yield self._oldest("izinli_index_age_seconds", text, "index_age_s")
         ups = [snapshot["index_up"] for snapshot in self._snapshots]
         yield GaugeMetricFamily("izinli_index_up", "1 while every worker can ask the index.", min(ups, default=0))
-        yield self._index_faults()
+        text = "1 while a worker sees this fault of the index, or of a part of it."
+        yield self._worst("izinli_index_fault", text, "fault", "index_faults", map(str, Fault))
         yield from self._filter()
         yield CounterMetricFamily(
             "izinli_journal_failures", "Writes to the journal that failed.", self._total("journal_failures")
@@ -221,6 +225,8 @@ class _Sum(Collector):
         for label, count in self._counts("delivered_failures").items():
             failures.add_metric(label, count)
         yield failures
+        text = "1 while a worker cannot do this with the memory of mixed endings; it is not ready then."
+        yield self._worst("izinli_delivered_fault", text, "operation", "delivered_faults", DELIVERED_FAULTS)
         text = "Entries of the memory of mixed endings that wait to be written."
         yield GaugeMetricFamily("izinli_delivered_unwritten", text, self._total("delivered_unwritten"))
 
@@ -238,15 +244,15 @@ class _Sum(Collector):
         ages = [snapshot[key] for snapshot in self._snapshots if snapshot[key] is not None]
         return GaugeMetricFamily(name, text, max(ages, default=float("nan")))
 
-    def _index_faults(self) -> GaugeMetricFamily:
-        text = "1 while a worker sees this fault of the index, or of a part of it."
-        family = GaugeMetricFamily("izinli_index_fault", text, labels=("fault",))
-        worst = dict.fromkeys(map(str, Fault), 0)
+    def _worst(self, name: str, text: str, label: str, key: str, values: Iterable[str]) -> GaugeMetricFamily:
+        """Of faults: 1 where one worker has it."""
+        family = GaugeMetricFamily(name, text, labels=(label,))
+        worst = dict.fromkeys(values, 0)
         for snapshot in self._snapshots:
-            for fault, n in snapshot["index_faults"]:
-                worst[fault] = max(worst[fault], n)
-        for fault, n in worst.items():
-            family.add_metric((fault,), n)
+            for value, n in snapshot[key]:
+                worst[value] = max(worst[value], n)
+        for value, n in worst.items():
+            family.add_metric((value,), n)
         return family
 
     def _histogram(self, name: str, text: str, key: str, label: str | None) -> HistogramMetricFamily:

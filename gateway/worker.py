@@ -39,7 +39,7 @@ from gateway.smpp import handsets_redis, handsets_sqlite
 from gateway.smpp.handsets import Handsets
 from gateway.smpp.listener import SmppDoor
 from gateway.smpp.mo import Refusals
-from gateway.smtp.delivered import Delivered
+from gateway.smtp.delivered import READ, WRITE, Delivered
 from gateway.smtp.delivered_redis import RedisStore
 from gateway.smtp.delivered_sqlite import SqliteStore
 from gateway.smtp.listener import SmtpDoor
@@ -48,6 +48,7 @@ from gateway.smtp.upstream import SmtpUpstream
 from gateway.streams import StreamTable
 
 STATUS_NONCE_OCTETS: Final = 8
+_CANNOT: Final = {READ: "unreadable", WRITE: "unwritable"}
 
 
 def open_index(config: Config, keys: Keys) -> ConsentIndex:
@@ -207,6 +208,8 @@ class Worker:
             why.append("draining")
         if self.index.status.reason is not None:
             why.append(self.index.status.reason.value)
+        if self._delivered is not None:
+            why += [f"delivered_{_CANNOT[what]}" for what in self._delivered.faults]
         if self._mail and not any(upstream.up for upstream in self._mail.values()):
             why.append("no_next_hop")
         return {"why": why, "metrics": self.metrics.snapshot()}

@@ -63,6 +63,10 @@ class Commands:
             key = command[3] if command[0] == "EVAL" else command[1]
             self._due.setdefault(self._nodes.of_key(key), []).append((pack(command), asked, at))
 
+    def spread(self, keys: Sequence[str]) -> list[str]:
+        """Of `keys` one for each server that has some of them, and one of those that nobody has now."""
+        return list({self._nodes.of_key(key): key for key in keys}.values())
+
     def poll(self) -> None:
         """Once a second."""
         self._nodes.poll()

@@ -25,10 +25,11 @@ from typing import Final, Protocol
 
 from gateway import limits
 from gateway.log import logger
-from gateway.metrics import Metrics
+from gateway.metrics import DELIVERED_FAULTS, Metrics
 from gateway.smtp import trace
 
 DIGEST_OCTETS: Final = 16
+READ, WRITE = DELIVERED_FAULTS
 
 
 class Fate(Enum):
@@ -59,6 +60,9 @@ class Store(Protocol):
 
     def forget(self, entries: Sequence[bytes]) -> None:
         """As if they had not been written; what cannot be reached runs out by itself."""
+
+    def probe(self, done: Callable[[bool, bool], None]) -> None:
+        """`done` hears whether entries can be read, and whether they can be written, now. Nothing stays behind."""
 
     def poll(self) -> None:
         """Once a second."""
@@ -109,14 +113,23 @@ class Delivered:
         self._clock = clock
         self._unwritten: dict[bytes, tuple[Fate, float]] = {}  # and until when it counts
         self._writing = False
-        self._failing = False
+        self._failing: set[str] = set()  # of READ and WRITE
+        self._polls = 0  # since it was looked at
+        self._is_closed = False
+
+    @property
+    def faults(self) -> list[str]:
+        """What cannot be done now: READ, so that all mail is deferred; WRITE, so that endings wait in memory."""
+        return sorted({*self._failing, WRITE} if self._unwritten else self._failing)
 
     async def start(self) -> None:
         """Reach for the store."""
         await self._store.start()
+        self._store.probe(self._probed)
 
     async def close(self) -> None:
         """What is not written by now is forgotten."""
+        self._is_closed = True
         if self._unwritten:
             self._metrics.delivered_failures["lost"] += len(self._unwritten)
             logger.warning("memory of mixed endings lost", entries=len(self._unwritten))
@@ -134,7 +147,7 @@ class Delivered:
         entries = message.entries(paths)
 
         def heard(fates: Fates | None) -> None:
-            self._went(fates is not None, "read")
+            self._went(fates is not None, READ)
             if fates is not None and self._unwritten:
                 known = self._unwritten
                 fates = [
@@ -180,9 +193,13 @@ class Delivered:
         self._store.forget(entries)
 
     def poll(self) -> None:
-        """Once a second: write what could not be written."""
+        """Once a second: write what could not be written, and see without traffic whether that would work."""
         self._store.poll()
-        self._metrics.delivered_unwritten = len(self._unwritten)
+        self._polls += 1
+        if self._polls >= limits.SMTP_DELIVERED_PROBE_S or self._failing:
+            self._polls = 0
+            self._store.probe(self._probed)
+        self._show()
         if self._writing or not self._unwritten:
             return
         now = self._clock()
@@ -196,7 +213,7 @@ class Delivered:
 
     def _write(self, entries: list[bytes], fate: Fate, keep_s: int, then: Callable[[], None]) -> None:
         def done(is_written: bool) -> None:
-            self._went(is_written, "write")
+            self._went(is_written, WRITE)
             for entry in entries:
                 self._unwritten.pop(entry, None)
                 if not is_written:
@@ -211,7 +228,7 @@ class Delivered:
         def done(is_written: bool) -> None:
             self._writing = False
             if is_written:
-                self._went(True, "write")
+                self._went(True, WRITE)
                 for entry in entries:
                     if self._unwritten.get(entry) == known:
                         del self._unwritten[entry]
@@ -226,15 +243,33 @@ class Delivered:
             self._metrics.delivered_failures["lost"] += 1
 
     def _went(self, well: bool, what: str) -> None:
-        """Count what failed; one line in the log for each change."""
+        """Count what failed for a message."""
         if not well:
             self._metrics.delivered_failures[what] += 1
-        if well == self._failing:
-            self._failing = not well
-            if well:
-                logger.info("memory of mixed endings is back")
-            else:
-                logger.warning("memory of mixed endings failed", operation=what)
+        self._found(what, well)
+
+    def _probed(self, can_read: bool, can_write: bool) -> None:
+        if not self._is_closed:
+            self._found(READ, can_read)
+            self._found(WRITE, can_write)
+
+    def _found(self, what: str, well: bool) -> None:
+        """One line in the log for each change."""
+        if well is not (what in self._failing):
+            return
+        if well:
+            self._failing.remove(what)
+            logger.info("memory of mixed endings is back", operation=what)
+        else:
+            self._failing.add(what)
+            logger.warning("memory of mixed endings failed", operation=what)
+        self._show()
+
+    def _show(self) -> None:
+        """What the operator sees of it."""
+        faults = self.faults
+        self._metrics.delivered_unwritten = len(self._unwritten)
+        self._metrics.delivered_faults = {what: int(what in faults) for what in (READ, WRITE)}
 
 
 def _nothing() -> None:

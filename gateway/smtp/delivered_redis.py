@@ -18,6 +18,8 @@ from gateway.smtp.delivered import Fate, Fates
 
 PREFIX: Final = "izinli:delivered:"
 _FATES: Final[dict[Any, Fate | None]] = {None: None, **{fate.value: fate for fate in Fate}}
+_PROBES: Final = [f"{PREFIX}probe:{number}" for number in range(256)]  # more than a cluster has servers
+_PROBE_KEPT_S: Final = 60  # if we end before it is deleted
 _DAY_S: Final = 24 * 3600
 _OK: Final = b"OK"
 
@@ -57,6 +59,14 @@ class RedisStore:
 
     def forget(self, entries: Sequence[bytes]) -> None:
         self._commands.ask([("DEL", PREFIX + entry.hex()) for entry in entries], lambda _replies: None)
+
+    def probe(self, done: Callable[[bool, bool], None]) -> None:
+        """With a key of its own at each server: one that is full, or a copy, refuses to write and not to read."""
+        keys = self._commands.spread(_PROBES)
+        can_read: list[bool] = []
+        self._commands.ask([("GET", key) for key in keys], lambda replies: can_read.append(replies is not None))
+        commands = [command for key in keys for command in (("SET", key, "", "EX", _PROBE_KEPT_S), ("DEL", key))]
+        self._commands.ask(commands, lambda replies: done(can_read.pop(), replies is not None))
 
     def poll(self) -> None:
         self._commands.poll()

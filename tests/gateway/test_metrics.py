@@ -10,7 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from filters.consent import outcome_of
 from filters.model import Reason
 from gateway.index.interface import Fault
-from gateway.metrics import ERROR_KINDS, FILTER_RESULTS, PROTOCOLS, SECONDS, Metrics, exposition
+from gateway.metrics import (
+    DELIVERED_FAULTS,
+    DELIVERED_OPERATIONS,
+    ERROR_KINDS,
+    FILTER_RESULTS,
+    PROTOCOLS,
+    SECONDS,
+    Metrics,
+    exposition,
+)
 
 
 def read(*workers: Metrics, expected: int = 2) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -39,6 +48,10 @@ def test_every_label_begins_at_zero() -> None:
             assert found[key("izinli_protocol_errors_total", protocol=protocol, kind=kind)] == 0
     for fault in Fault:
         assert found[key("izinli_index_fault", fault=fault.value)] == 0
+    for operation in DELIVERED_OPERATIONS:
+        assert found[key("izinli_delivered_failures_total", operation=operation)] == 0
+    for operation in DELIVERED_FAULTS:
+        assert found[key("izinli_delivered_fault", operation=operation)] == 0
     assert found[key("izinli_fail_open_total")] == 0
     assert found[key("izinli_upstream_up", upstream="relay")] == 0
 
@@ -52,6 +65,7 @@ def test_workers_are_summed_and_states_are_the_worst() -> None:
         worker.index_age_s = age_s
     one.index_up = one.upstream_up["relay"] = 1
     other.index_faults[Fault.UNVOUCHED] = 1
+    other.delivered_faults["write"] = 1
     found = read(one, other)
     assert found[key("izinli_messages_total", protocol="smtp", outcome="pass", reason="consent")] == 6
     assert found[key("izinli_upstream_seconds_bucket", upstream="relay", le="0.001")] == 0
@@ -62,6 +76,8 @@ def test_workers_are_summed_and_states_are_the_worst() -> None:
     assert found[key("izinli_index_age_seconds")] == 5
     assert found[key("izinli_index_fault", fault="unvouched")] == 1
     assert found[key("izinli_index_fault", fault="down")] == 0
+    assert found[key("izinli_delivered_fault", operation="write")] == 1
+    assert found[key("izinli_delivered_fault", operation="read")] == 0
     assert (found[key("izinli_index_up")], found[key("izinli_upstream_up", upstream="relay")]) == (0, 0)
     assert (found[key("izinli_workers")], found[key("izinli_workers_up")]) == (2, 2)
 
