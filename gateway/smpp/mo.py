@@ -134,6 +134,8 @@ def speakers(config: Config) -> dict[bytes, Speaker]:
             for brand in brands.values():
                 for name in (*brand.short_names, brand.name):
                     names.setdefault(rejection.fold_name(name), brand.code)
+            for code in brands:
+                names.setdefault(str(code), code)  # its number in the national system, which 3338 takes too
             all_of_last = account.mo_ambiguous == "all"
             packed = config.upstreams[account.upstream].packed
             found[account.system_id] = Speaker(

@@ -57,7 +57,7 @@ def speaker(config: Config) -> tuple[tuple[int, ...], dict[str, int], bool]:
 
 def test_without_a_word_a_refusal_is_taken_and_confirmed(home: Path) -> None:
     config = load(home / "izinli.toml")
-    assert speaker(config) == ((100001,), {"ORNEKMARKET": 100001}, False)
+    assert speaker(config) == ((100001,), {"ORNEKMARKET": 100001, "100001": 100001}, False)
     brand = config.brands[100001]
     assert brand.mo_confirmation == CONFIRMATION_TEMPLATE
     assert confirmation(brand).startswith(b"Ornek Market: Ret talebiniz alindi.")
@@ -69,7 +69,8 @@ def test_names_of_several_brands(home: Path) -> None:
     brands, names, _ = speaker(config)
     assert set(brands) == {100001, 100002}
     assert names == {
-        "ORNEK": 100001, "ORNEK1": 100001, "ORNEKMARKET": 100001, "MODA": 100002, "MODAEVI": 100002
+        "ORNEK": 100001, "ORNEK1": 100001, "ORNEKMARKET": 100001, "MODA": 100002, "MODAEVI": 100002,
+        "100001": 100001, "100002": 100002
     }  # fmt: skip
 
 
@@ -102,6 +103,12 @@ def test_a_name_means_one_brand(home: Path) -> None:
     path = configured(home, BRAND, 'short_names = ["Moda"]', SECOND)
     (problem,) = problems(path)
     assert "'MODA' is a name of brand 'Örnek Market' too" in problem
+
+
+def test_a_name_wins_over_a_number(home: Path) -> None:
+    """A name is chosen, a number given."""
+    _, names, _ = speaker(load(configured(home, BRAND, 'short_names = ["100002"]', SECOND)))
+    assert (names["100002"], names["100001"]) == (100001, 100001)
 
 
 def test_a_brand_may_say_nothing_and_an_account_mean_all(home: Path) -> None:

@@ -279,6 +279,12 @@ async def test_the_brand_that_is_named(registry: Registry, tmp_path: Path) -> No
         assert await refuse(at, b"moda evi ret") == [MODA.code]
 
 
+@pytest.mark.parametrize("text", [b"RET 100002", b"100002 iptal", b"ret100002", b"dur 100002"])
+async def test_the_brand_whose_number_is_given(registry: Registry, tmp_path: Path, text: bytes) -> None:
+    async with scene(registry, tmp_path, ORNEK, MODA) as at:
+        assert await refuse(at, text) == [MODA.code]
+
+
 async def test_nobody_named_and_nothing_known_means_all(registry: Registry, tmp_path: Path) -> None:
     async with scene(registry, tmp_path, ORNEK, MODA) as at:
         assert await refuse(at, b"RET") == [ORNEK.code, MODA.code]
