@@ -100,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._pacing: asyncio.TimerHandle | None = None
         self._full = False  # the window: the rest of what was heard waits
         self._paused = False
+        self._ends_by = float("inf")  # it was told the last word
 
     # what the loop tells
 
@@ -141,6 +142,8 @@ class Connection(asyncio.Protocol):
     # what the door tells
 
     def sweep(self, now: float) -> None:
+        if now > self._ends_by:
+            self.abort()  # the last word is not read
         if self._paused and not self._deaf:
             self._session.excuse(now)
         for event in self._session.tick(now):
@@ -414,6 +417,7 @@ class Connection(asyncio.Protocol):
         if due := session.output():
             transport.write(due)
         if session.state is State.CLOSED:
+            self._ends_by = min(self._ends_by, self._loop.time() + limits.SMPP_UNBIND_S)
             transport.close()
             return
         if self._full and self._paced is None and session.owed < self._window:

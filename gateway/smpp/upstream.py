@@ -129,7 +129,8 @@ class Smsc(asyncio.Protocol):
         self._flushed_at = 0.0  # the time of this tick's requests
         self._heard = loop.time()
         self._enquired = False
-        self._listening = True
+        self._listening = self._reading = True
+        self._deaf = False  # it does not read what it is told
         self._ends_by = float("inf")  # an unbind was said
 
     # for the client's end
@@ -157,9 +158,8 @@ class Smsc(asyncio.Protocol):
 
     def listen(self, *, listening: bool) -> None:
         """Read nothing more while the client does not read what it gets; or read again."""
-        if self._transport is not None and not self._transport.is_closing() and listening != self._listening:
-            self._listening = listening
-            self._transport.resume_reading() if listening else self._transport.pause_reading()
+        self._listening = listening
+        self._throttle()
 
     def leave(self, now: float) -> None:
         """Say unbind and let go when it is answered (§4.2)."""
@@ -245,10 +245,14 @@ class Smsc(asyncio.Protocol):
             self.abort()
 
     def pause_writing(self) -> None:
+        self._deaf = True
         self._owner.hold(deaf=True)
+        self._throttle()
 
     def resume_writing(self) -> None:
+        self._deaf = False
         self._owner.hold(deaf=False)
+        self._throttle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -263,6 +267,13 @@ class Smsc(asyncio.Protocol):
         self._owner.heard()
 
     # inside
+
+    def _throttle(self) -> None:
+        """An SMSC that does not read our answers is asked for no more requests, or they would pile up here."""
+        reading = self._listening and not self._deaf
+        if self._transport is not None and not self._transport.is_closing() and reading != self._reading:
+            self._reading = reading
+            self._transport.resume_reading() if reading else self._transport.pause_reading()
 
     def _complained(self, sent_at: float, now: float) -> None:
         """The SMSC wants us slower."""
