@@ -143,6 +143,17 @@ def read_header(data: bytes) -> Header | None:
     return Header(end, concat, b"".join(shifts.values()))
 
 
+def read_place(data: bytes) -> Concat | None:
+    """The part that a user data field says it is, whatever else its header says; None: none, or it cannot be read."""
+    end, at = (data[0] + 1, 1) if data else (0, 0)
+    while at + 2 <= end <= len(data):
+        value = data[at + 2 : at + 2 + data[at + 1]]
+        if data[at] in _CONCAT_HEADER_OCTETS:
+            return _concat(data[at], value, at + 2)
+        at += 2 + data[at + 1]
+    return None
+
+
 def _is_shift(element: int, value: bytes) -> bool:
     """A shift under which the notice still reads as it was written: it uses no escape, but letters and digits."""
     if element == SINGLE_SHIFT:

@@ -33,7 +33,7 @@ from filters.sms import Concat
 from gateway import limits
 from gateway.pipeline import Question
 from gateway.smpp import text
-from gateway.smpp.parts import Group, Phase
+from gateway.smpp.parts import Group, Key, Phase
 from gateway.smpp.pdu import SUBMIT_SM, SUBMIT_SM_RESP
 from gateway.smpp.several import Several, send_all
 from gateway.smpp.statuses import ESME_ROK, ESME_RSYSERR, OF_REASON
@@ -45,11 +45,9 @@ if TYPE_CHECKING:
 
 def take_part(submit: Submit, concat: Concat) -> None:
     """A part waits for what is decided about all of its message."""
-    bind, at, pdu, found = submit.bind, submit.at, submit.pdu, submit.text
-    assert submit.stream is not None
+    bind, pdu, found = submit.bind, submit.pdu, submit.text
     assert found is not None
-    addresses = pdu[at.source - 2 : at.esm_class]
-    key = (concat.kind, concat.reference, concat.total, submit.stream.name, addresses)
+    key = _key(submit, concat)
     octets = pdu[found.start : found.stop]
     group = bind.groups.find(key, concat.index, octets, bind.now())
     if group is None:
@@ -68,6 +66,24 @@ def take_part(submit: Submit, concat: Concat) -> None:
     group.waiting.append(part)
     if group.awaited is not None:
         group.awaited()
+
+
+def refuse_with(submit: Submit, concat: Concat) -> None:
+    """Refuse the message of a part that takes no notice: the others would wait for it on the handset for ever."""
+    groups, at, now = submit.bind.groups, submit.at, submit.bind.now()
+    key, octets = _key(submit, concat), submit.pdu[at.esm_class :]  # another alphabet is another message
+    group = groups.find(key, concat.index, octets, now) or groups.begin(key, concat.index, octets, now)
+    if group is not None:
+        group.awaited = None
+        group.settle(Phase.BLOCKED, reason=Reason.UNFIT)
+
+
+def _key(submit: Submit, concat: Concat) -> Key:
+    """What the parts of one message have in common."""
+    at = submit.at
+    assert submit.stream is not None
+    addresses = submit.pdu[at.source - 2 : at.esm_class]
+    return (concat.kind, concat.reference, concat.total, submit.stream.name, addresses)
 
 
 class Part:
@@ -139,6 +155,8 @@ class Long(Question):
 
     def go(self) -> None:
         """Act on the verdict."""
+        if self.group.phase is not Phase.JUDGING:
+            return  # a part has come that takes no notice
         if self.outcome is Outcome.BLOCK:
             self.group.settle(Phase.BLOCKED, reason=self.reason)
         elif self.outcome is Outcome.DEFER:
@@ -220,6 +238,8 @@ class Long(Question):
 
     def _announced(self, status: int, body: bytes) -> None:
         """The SMSC's answer to the notice."""
+        if self.group.phase is not Phase.JUDGING:
+            return  # a part has come that takes no notice
         if status != ESME_ROK:
             self._give_up(status)
             return

@@ -30,7 +30,7 @@ from filters.sms import Alphabet
 from gateway import limits
 from gateway.pipeline import Pipeline, Question
 from gateway.smpp import text
-from gateway.smpp.long import take_part
+from gateway.smpp.long import refuse_with, take_part
 from gateway.smpp.parts import Groups
 from gateway.smpp.pdu import (
     HEADER_OCTETS,
@@ -147,7 +147,12 @@ def take(bind: Bind, sequence: int, pdu: bytes) -> None:
         return
     if isinstance(found, Unfit):
         unfit = Submit(bind, sequence, pdu, at, way, way.commercial, recipient, None)
-        bind.pipeline.ask(unfit) if stream.observe else bind.pipeline.refuse(unfit, Reason.UNFIT)
+        if stream.observe:
+            bind.pipeline.ask(unfit)
+        else:
+            if (concat := text.place(pdu, at)) is not None:
+                refuse_with(unfit, concat)
+            bind.pipeline.refuse(unfit, Reason.UNFIT)
         return
     submit = Submit(bind, sequence, pdu, at, way, way.commercial, recipient, found)
     bind.pipeline.ask(submit) if found.concat is None else take_part(submit, found.concat)

@@ -141,6 +141,16 @@ def _read_rare(pdu: bytes, at: SubmitSm, alphabet: Alphabet) -> Text | Unfit | i
     return Text(alphabet, start, body, stop, payload, shifts, concat)
 
 
+def place(pdu: bytes, at: SubmitSm) -> Concat | None:
+    """The part that a message is which takes no notice, as far as it says so."""
+    by_tag = {one.tag: one for one in walk_tlvs(pdu, at.tlvs) or ()}
+    start, stop = at.text, at.tlvs
+    if MESSAGE_PAYLOAD in by_tag:
+        _, start, stop = by_tag[MESSAGE_PAYLOAD]
+    found = sms.read_place(pdu[start:stop]) if pdu[at.esm_class] & ESM_UDHI else None
+    return found or _sar(pdu, by_tag)
+
+
 def without_sar(pdu: bytes, at: SubmitSm) -> bytes:
     """A part that says its place in its header, without the TLVs that say it again: what is read on the air stays."""
     tlvs = walk_tlvs(pdu, at.tlvs) or ()
