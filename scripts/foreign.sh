@@ -1,10 +1,11 @@
 #!/bin/sh
-# Fetch the foreign mail programs that no package of this system can give:  foreign.sh
+# Fetch the foreign programs that no package of this system can give:  foreign.sh
 #
 #   build/exim        Exim. Debian lets one mail server be installed, and the tests have Postfix; so the package is
 #                     unpacked there and nothing of it is installed but the libraries and the user whose name is
 #                     compiled in. Root on Debian or Ubuntu only.
 #   build/nodemailer  nodemailer, by npm.
+#   build/smpp        node-smpp, by npm.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,17 +25,19 @@ exim() {
     (cd build/exim && apt-get download -qq -o APT::Sandbox::User=root exim4-daemon-light >/dev/null && dpkg-deb -x ./*.deb .)
 }
 
-nodemailer() {
-    [ -d build/nodemailer/node_modules/nodemailer ] && return
+# by_npm DIRECTORY PACKAGE VERSION
+by_npm() {
+    [ -d "build/$1/node_modules/$2" ] && return
     if ! command -v npm >/dev/null; then
-        echo "izinli: no build/nodemailer: npm is not installed — what needs nodemailer cannot run"
+        echo "izinli: no build/$1: npm is not installed — what needs $2 cannot run"
         return
     fi
-    echo "izinli: installing nodemailer into build/nodemailer"
-    npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix build/nodemailer nodemailer@6 >/dev/null && return
-    rm -rf build/nodemailer
-    echo "izinli: nodemailer could not be installed — what needs it cannot run"
+    echo "izinli: installing $2 into build/$1"
+    npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "build/$1" "$2@$3" >/dev/null && return
+    rm -rf "build/$1"
+    echo "izinli: $2 could not be installed — what needs it cannot run"
 }
 
 exim
-nodemailer
+by_npm nodemailer nodemailer 6
+by_npm smpp smpp 0.5.1

@@ -222,7 +222,6 @@ async def test_i7_a_hundred_thousand_open_requests(monkeypatch: pytest.MonkeyPat
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
     monkeypatch.setattr(limits, "SMPP_SWEEP_S", 0.05)
-    monkeypatch.setattr(limits, "SMPP_ENQUIRE_LINK_S", 0.3)
     monkeypatch.setattr(limits, "SMPP_INACTIVITY_S", 1.0)
     monkeypatch.setattr(limits, "SMPP_UNBIND_S", 0.5)
 
@@ -239,7 +238,6 @@ async def test_i7_a_client_that_never_reads_what_it_asks_for(monkeypatch: pytest
         assert resident() - before < MEMORY_MAX
         assert flooding.cancel(), "more is read than is heard"
         await eventually_async(lambda: not gate.door.sessions and not gate.door.links, within=60)
-        assert centre.unbound == 1
         monkeypatch.setattr(limits, "SMPP_INACTIVITY_S", 90.0)
         async with gate.client() as other:
             await works(other)
