@@ -148,6 +148,16 @@ SMPP_RECEIPTS_MAX: Final = 10_000  # of refused messages, waiting in one account
 SMPP_RECEIPT_S: Final = 600.0  # so long a receipt waits for a bind that takes it
 SMPP_POOL_BINDS_MAX: Final = 64  # that one worker keeps at a pooled SMSC; providers allow a login two to ten
 SMPP_ADDRESSES_MAX: Final = 1000  # of one account at a pooled SMSC: short codes and alphanumeric names
+SMPP_POOL_WAITING_MAX: Final = 10_000  # messages that wait for room on a pool's binds: a second of a fast SMSC, 5 MB
+SMPP_POOL_LOOK_S: Final = 0.05  # between two looks whether all is answered, before a pool unbinds
+SMPP_ORPHAN_S: Final = 5.0  # that a receipt waits for the answer to its message, while the SMSC waits for ours
+SMPP_ORPHANS_MAX: Final = 1000  # of a pool, some 300 octets each; an SMSC has fewer unanswered
+SMPP_STRANGE_S: Final = 120.0  # that a receipt of nobody's message may come again: twice SMPP_RESPONSE_S
+SMPP_STRANGE_S_MAX: Final = 24 * 3600.0  # between two of its attempts; an SMSC that waits for longer begins anew …
+SMPP_STRANGE_MAX: Final = 10_000  # … and so do the oldest of more than these, some 100 octets each
+SMPP_NOTES_MAX: Final = 100_000  # owners of messages that could not be written yet, some 400 octets each: 40 MB
+SMPP_NOTES_AT_ONCE: Final = 1000  # of them written again in one go
+SMPP_FINDS_MAX: Final = 10_000  # owners asked for and not told yet, in one pool
 SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 
 # The memory of the SMSC's message ids, for receipts.

@@ -39,7 +39,7 @@ ERROR_KINDS: Final = {
         *DOOR_KINDS,
         *("bad_length", "bad_command", "bad_state", "bad_password", "window", "timeout", "unknown_response"),
         *("smsc_lost", "smsc_refused", "smsc_timeout", "smsc_unreachable"),
-        *("smsc_certificate", "smsc_tls", "smsc_throttled", "rate", "receipt_lost"),
+        *("smsc_certificate", "smsc_tls", "smsc_throttled", "rate", "receipt_lost", "id_unwritten"),
     ),
     "policy": (
         *DOOR_KINDS,
@@ -52,6 +52,10 @@ DELIVERED_OPERATIONS: Final = (*DELIVERED_FAULTS, "lost")
 MO_RESULTS: Final = ("recorded", "review", "none", "failed")
 CONFIRMATION_RESULTS: Final = ("sent", "failed")
 FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")
+SMPP_DELIVERIES: Final = tuple(
+    (kind, result) for kind in ("receipt", "message") for result in ("passed", "later", "nobody")
+)
+"""What a pooled SMSC sent, and whether an account had it, will have it when it comes again, or none is there for it."""
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
 """Upper bounds of the histograms' buckets."""
 
@@ -115,6 +119,9 @@ class Metrics:
             "messages": [[door, reason.value, n] for (door, reason), n in self.messages.items()],
             "observed": [[door, reason.value, n] for (door, reason), n in self.observed.items()],
             "protocol_errors": [[door, kind, n] for (door, kind), n in self.protocol_errors.items()],
+        self.smpp_binds: dict[str, int] = {}  # of pooled upstreams
+        self.smpp_orphans: dict[str, int] = {}
+        self.smpp_deliveries: dict[tuple[str, str], int] = dict.fromkeys(SMPP_DELIVERIES, 0)
             "sessions": [[door, n] for door, n in self.sessions.items()],
             "decision": [["", self.decision.counts, self.decision.sum]],
             "index": [["", self.index.counts, self.index.sum]],
@@ -155,6 +162,9 @@ class _Sum(Collector):
     def collect(self) -> Iterable[Any]:
         yield self._messages("izinli_messages", "Decisions about messages, per recipient.", "messages")
         yield self._messages("izinli_observed", "Decisions that a stream in mode observe did not enforce.", "observed")
+            "smpp_binds": [[name, n] for name, n in self.smpp_binds.items()],
+            "smpp_orphans": [[name, n] for name, n in self.smpp_orphans.items()],
+            "smpp_deliveries": [[kind, result, n] for (kind, result), n in self.smpp_deliveries.items()],
         errors = CounterMetricFamily(
             "izinli_protocol_errors", "What peers did that the protocol does not know.", labels=("protocol", "kind")
         )
@@ -209,6 +219,7 @@ class _Sum(Collector):
         results = CounterMetricFamily("izinli_index_filter", text, labels=("result",))
         for label, count in self._counts("index_filter").items():
             results.add_metric(label, count)
+        yield from self._pooled()
         yield results
         text = "1 while every worker's consent filter is level with the index."
         levels = [snapshot["index_filter_level"] for snapshot in self._snapshots]
@@ -284,3 +295,17 @@ class _Sum(Collector):
 def _known(seconds: float) -> float | None:
     """JSON has no NaN."""
     return None if seconds != seconds else seconds
+    def _pooled(self) -> Iterable[Any]:
+        """Of SMSCs at which izinli keeps its own binds."""
+        binds, orphans = "Binds that stand at a pooled SMSC.", "Receipts that came before the answer to their message."
+        for key, said in (("smpp_binds", binds), ("smpp_orphans", orphans)):
+            gauge = GaugeMetricFamily(f"izinli_{key}", said, labels=("upstream",))
+            for label, count in self._counts(key).items():
+                gauge.add_metric(label, count)
+            yield gauge
+        text = "What pooled SMSCs sent: to an account, to come again because nobody took it now, or to nobody."
+        family = CounterMetricFamily("izinli_smpp_deliveries", text, labels=("kind", "result"))
+        for label, count in self._counts("smpp_deliveries").items():
+            family.add_metric(label, count)
+        yield family
+

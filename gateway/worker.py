@@ -35,10 +35,13 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
 from gateway.registry_client import RegistryClient
-from gateway.smpp import handsets_redis, handsets_sqlite
+from gateway.smpp import handsets_redis, handsets_sqlite, ids_sqlite
 from gateway.smpp.handsets import Handsets
+from gateway.smpp.ids import IdKeys, MessageIds
+from gateway.smpp.ids_redis import RedisIds
 from gateway.smpp.listener import SmppDoor
 from gateway.smpp.mo import Refusals
+from gateway.smpp.pool import SmscPool
 from gateway.smtp.delivered import READ, WRITE, Delivered
 from gateway.smtp.delivered_redis import RedisStore
 from gateway.smtp.delivered_sqlite import SqliteStore
@@ -81,6 +84,13 @@ def _open_handsets(config: Config, keys: Keys) -> Handsets:
     if config.delivered is not None:
         return Handsets(handsets_redis.RedisStore(config.delivered), key=keys.fingerprint)
     return Handsets(handsets_sqlite.SqliteStore(config.data_dir / handsets_sqlite.FILE), key=keys.fingerprint)
+
+
+def _open_ids(config: Config) -> MessageIds:
+    """The memory of message ids, beside the others; inside a running loop."""
+    if config.delivered is not None:
+        return RedisIds(config.delivered)
+    return ids_sqlite.SqliteIds(config.data_dir / ids_sqlite.FILE)
 
 
 def has_other_key(config: Config, keys: Keys) -> bool:
@@ -156,10 +166,19 @@ class Worker:
             if upstream.protocol == "smtp"
         }
         self._refusals: Refusals | None = None
+        self._ids: MessageIds | None = None
+        self._pools: dict[str, SmscPool] = {}
         if any(CARRIES[one.protocol] == "smpp" for one in config.listeners):
             registry = RegistryClient(config.registry.internal_url, keys.internal)
             handsets = _open_handsets(config, keys)
             self._refusals = Refusals(config, handsets, registry, self._pipeline, self.metrics)
+            ids = self._ids = _open_ids(config)
+            id_keys = IdKeys(keys.fingerprint)
+            self._pools = {
+                name: SmscPool(upstream, config.accounts.values(), ids, id_keys, self.metrics, self._refusals)
+                for name, upstream in config.upstreams.items()
+                if upstream.pool is not None
+            }
         self._doors = [(listener, self._door(listener)) for listener in config.listeners]
         self._servers: list[asyncio.Server] = []
         self._draining = False
@@ -174,6 +193,9 @@ class Worker:
             starting.append(self._delivered.start())
         if self._refusals is not None:
             starting.append(self._refusals.start())
+        if self._ids is not None:
+            starting.append(self._ids.start())
+        starting += [pool.start() for pool in self._pools.values()]
         await asyncio.gather(*starting)
         for listener, door in self._doors:
             sock = sockets[listener.bind].dup()
@@ -187,9 +209,12 @@ class Worker:
             server.close()
         await asyncio.gather(*(door.drain(limits.DRAIN_S) for _, door in self._doors))
         await asyncio.gather(*(upstream.close() for upstream in self._mail.values()))
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
         self._ticker.cancel()
         if self._refusals is not None:
             await self._refusals.close()
+        if self._ids is not None:
+            await self._ids.close()
         if self._delivered is not None:
             await self._delivered.close()
         await self.index.close()
@@ -227,7 +252,7 @@ class Worker:
             return SmtpDoor(
                 listener, config, self._pipeline, streams, self.metrics, self._mail, self._delivered, self._keyring
             )
-        return SmppDoor(listener, config, self._pipeline, streams, self.metrics, self._refusals)
+        return SmppDoor(listener, config, self._pipeline, streams, self.metrics, self._refusals, pools=self._pools)
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
@@ -237,6 +262,8 @@ class Worker:
             self._delivered.poll()
         if self._refusals is not None:
             self._refusals.poll()
+        if self._ids is not None:
+            self._ids.poll()
         self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)

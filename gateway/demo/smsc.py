@@ -69,6 +69,8 @@ class Behaviour:
     silent: bool = False  # to submits
     holding: bool = False  # answers to submits wait for `release`
     receipts: bool = True
+    early: bool = False  # they come before the answer to their message
+    hexadecimal: bool = False  # ids in answers; in receipts they are decimal
 
 
 class Smsc:
@@ -186,23 +188,28 @@ class Smsc:
             self._ids += 1
             message = _received(str(self._ids), session.system_id, body)
             self.messages.append(message)
-            answer = _pdu(command | RESPONSE, ROK, sequence, message.message_id.encode() + b"\0")
+            told = f"{self._ids:08X}" if behaviour.hexadecimal else message.message_id
+            answer = _pdu(command | RESPONSE, ROK, sequence, told.encode() + b"\0")
+        wants = message is not None and message.registered_delivery & 0x03 == 1 and behaviour.receipts
+        if wants and behaviour.early and message is not None:
+            self.send_receipt(message)
         if behaviour.silent:
             return
         if behaviour.holding:
             self.held.append((session, answer))
         else:
             session.write(answer)
-        if message is not None and message.registered_delivery & 0x03 == 1 and behaviour.receipts:
-            self._receipt(message)
+        if wants and not behaviour.early and message is not None:
+            self.send_receipt(message)
 
-    def _receipt(self, message: Received) -> None:
+    def send_receipt(self, message: Received) -> int:
+        """That it was delivered, to whoever is bound with its system_id; the sequence number."""
         now = time.strftime("%y%m%d%H%M").encode()
         ident = message.message_id.encode()
         text = b"id:%b sub:001 dlvrd:001 submit date:%b done date:%b stat:DELIVRD err:000 text:" % (ident, now, now)
         tlvs = struct.pack(">HH", RECEIPTED_MESSAGE_ID, len(ident) + 1) + ident + b"\0"
         tlvs += struct.pack(">HHB", MESSAGE_STATE, 1, DELIVERED_STATE)
-        self._deliver(message.system_id, message.dest, message.source, 0x04, 0, text, tlvs)
+        return self._deliver(message.system_id, message.dest, message.source, 0x04, 0, text, tlvs)
 
     def _deliver(
         self, system_id: str, source: str, dest: str, esm_class: int, data_coding: int, text: bytes, tlvs: bytes

@@ -2,7 +2,8 @@
 
 There is no window before the first ESME_RTHROTTLED or ESME_RMSGQFUL: an SMSC that does not complain gets what comes.
 The first complaint sets the window to half of what was unanswered; each later one halves it again. A window's worth of
-answers without complaint makes it larger by one, until it is as large as it can be and is given up.
+answers without complaint makes it larger by one, until it is as large as it can be and is given up. A `Ceiling` is
+there from the beginning, as large as it can be, and stays.
 """
 
 from __future__ import annotations
@@ -38,3 +39,21 @@ class Window:
         if self._good >= max(self.size, limits.SMPP_CONGESTED_GOOD_MIN):
             self._good = 0
             self.size += 1
+
+
+class Ceiling(Window):
+    """Never more than `most`, which somebody has agreed on with the SMSC."""
+
+    __slots__ = ("_most",)
+
+    def __init__(self, most: int, now: float) -> None:
+        super().__init__(most, now)
+        self.size = self._most = most
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    def answered(self) -> None:
+        if self.size < self._most:
+            super().answered()

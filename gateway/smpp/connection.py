@@ -36,12 +36,12 @@ from gateway.smpp.pdu import (
     SUBMIT_MULTI,
     SUBMIT_SM,
     SUBMIT_SM_RESP,
-    bind_body,
     tlv,
     walk_bind,
 )
 from gateway.smpp.rate import Bucket
 from gateway.smpp.receipts import Receipt
+from gateway.smpp.routes import Route
 from gateway.smpp.session import BOUND_BY, SENDABLE, Answer, Event, Fault, Session, State
 from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RTHROTTLED, ESME_RX_T_APPN
 from gateway.smpp.submit import Bind, Submit, T, Way, take
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._bucket: Bucket | None = None
         self._window = _UNBOUND_WINDOW
         self._ways: dict[bytes, Way | None] = {}
-        self._link: Link | None = None
+        self._link: Link | Route | None = None
         self._bind: Frame | None = None  # that waits for the SMSC
         self._version = 0
         self._flushing = False
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         if status == ESME_ROK:
             body = body or self._door.hostname[:15] + b"\0" + tlv(SC_INTERFACE_VERSION, b"\x34")
             # A client of version 3.3 knows no TLVs.
-            self._session.bound(command, status, sequence, body if self._has_tlvs else body[: body.find(0) + 1])
+            self._session.bound(command, status, sequence, body if self.has_tlvs else body[: body.find(0) + 1])
         else:
             self._session.bound(command, statuses.of_bind(status), sequence)
         self._flush_soon()
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and self._session.state in SENDABLE
 
     def receipt(self, token: int, receipt: Receipt) -> bool:
-        body = receipt.body + receipt.tlvs if self._has_tlvs else receipt.body
+        body = receipt.body + receipt.tlvs if self.has_tlvs else receipt.body
         if not self._session.request(DELIVER_SM, body, token, self._loop.time()):
             return False
         self._flush_soon()
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         return None
 
     @property
-    def _has_tlvs(self) -> bool:
+    def has_tlvs(self) -> bool:
         return self._version >= _VERSION_WITH_TLVS
 
     @property
@@ -395,10 +395,7 @@ class Connection(asyncio.Protocol):
             self.block_status = account.block_status
             self.noted = door.refusals.noter(account.system_id) if door.refusals is not None else None
             self._bind, self._version = frame, bind.interface_version
-            body = bind_body(account.upstream_system_id, account.upstream_password, bind.rest)
-            upstream = door.config.upstreams[account.upstream]
-            self._link = Link(upstream, door.metrics, self, command, body, door.ended, door.trust(upstream))
-            door.links.add(self._link)
+            self._link = door.onward(self, account, command, bind.rest)
             self._link.open()
 
     # the socket

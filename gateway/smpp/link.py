@@ -41,6 +41,7 @@ class Link:
         self.command = command
         self.body = body
         self.closed = False
+        self.refusal = ESME_RSYSERR  # why nobody took the bind when that was tried last
         self.window: Window | None = None  # an SMSC that was too slow is still, when it comes back
         self._upstream = upstream
         self._trust = trust  # None: no TLS
@@ -56,6 +57,15 @@ class Link:
     def open(self) -> None:
         """Try once, and tell the owner how it went."""
         self._run(self._open())
+
+    def keep(self) -> None:
+        """Try, and try again until it stands; the owner is told of the first attempt."""
+        self._run(self._keep())
+
+    @property
+    def idle(self) -> bool:
+        """It does not stand, and nobody tries: a fault of ours ended that."""
+        return not self.closed and self.standing is None and (self._task is None or self._task.done())
 
     def close(self) -> None:
         """The client is gone: unbind."""
@@ -100,7 +110,7 @@ class Link:
         if self.closed:
             return
         self.standing = smsc
-        self._metrics.upstream_up[self._upstream.name] = 1
+        self._note_up(1)
         self.owner.standing(smsc)
         if self._first:
             self._first = False
@@ -112,10 +122,14 @@ class Link:
             return
         self.standing = None
         self.count("smsc_lost")
-        self._metrics.upstream_up[self._upstream.name] = 0
+        self._note_up(0)
         self.owner.standing(None)
         if not self.closed:
             self._run(self._reopen())
+
+    def _note_up(self, up: int) -> None:
+        """Whether the SMSC is there, as far as this bind knows."""
+        self._metrics.upstream_up[self._upstream.name] = up
 
     # opening
 
@@ -139,6 +153,12 @@ class Link:
         if status != ESME_ROK:
             self.owner.opened(status, b"")
 
+    async def _keep(self) -> None:
+        status = await self._attempt()
+        if status != ESME_ROK:
+            self.owner.opened(status, b"")
+            await self._reopen()
+
     async def _reopen(self) -> None:
         """Exponential backoff with jitter, until it stands or nobody wants it."""
         delay_s = limits.SMPP_RECONNECT_S_MIN
@@ -152,7 +172,7 @@ class Link:
         """Each host once; the last refusal stands if none takes us, ESME_RSYSERR if none answers."""
         answer = ESME_RSYSERR
         for host in self._upstream.tcp_hosts:
-            smsc = Smsc(self, self._loop)
+            smsc = Smsc(self, self._loop, host)
             self._sockets.add(smsc)
             try:
                 async with asyncio.timeout(limits.SMPP_CONNECT_S):
@@ -173,7 +193,8 @@ class Link:
                     self._sockets.discard(smsc)
             if smsc.stood:
                 return ESME_ROK
-        self._metrics.upstream_up[self._upstream.name] = 0
+        self._note_up(0)
+        self.refusal = answer
         return answer
 
     async def _connect(self, smsc: Smsc, host: Address) -> None:

@@ -3,15 +3,17 @@
     client ──octets──▶ Connection ──▶ session.Session ──events──▶ submit.take ──▶ upstream.Smsc
                             ◀──────────── answers ───────────────────┘
 
-Each bind of a client opens its own at the SMSC and is answered when that one is. If the SMSC goes away later, the
-client stays bound: what it submits is told ESME_RSYSERR until the SMSC is back. Bounds per account hold for each
-worker.
+Each bind of a client opens its own at the SMSC and is answered when that one is; or it shares those that the worker has
+there (`pool`). If the SMSC goes away later, the client stays bound: what it submits is told ESME_RSYSERR until the SMSC
+is back. Bounds per account hold for each worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from filters.model import Stream
 from gateway import limits
@@ -24,6 +26,9 @@ from gateway.smpp.esme import Esme
 from gateway.smpp.link import PROTOCOL, Link
 from gateway.smpp.mo import Refusals
 from gateway.smpp.submit import Way
+from gateway.smpp.pdu import bind_body
+from gateway.smpp.pool import SmscPool
+from gateway.smpp.routes import Route
 from gateway.streams import StreamTable
 from gateway.trust import Trust
 
@@ -40,6 +45,7 @@ class SmppDoor(Door[Connection]):
         metrics: Metrics,
         refusals: Refusals | None = None,
     ) -> None:
+        pools: Mapping[str, SmscPool] = MappingProxyType({}),
         super().__init__(
             PROTOCOL, listener, metrics, sessions_max=limits.SMPP_SESSIONS_MAX, sweep_s=limits.SMPP_SWEEP_S
         )
@@ -49,6 +55,7 @@ class SmppDoor(Door[Connection]):
         self.refusals = refusals
         self.links: set[Link] = set()
         self._esmes: dict[bytes, Esme] = {}
+        self._pools = pools
         self._ways: dict[Stream, Way] = {}
         self._trusts: dict[str, Trust] = {}
         self._reference = random.getrandbits(16)
@@ -80,6 +87,16 @@ class SmppDoor(Door[Connection]):
         return self._trusts.setdefault(upstream.name, Trust(upstream))
 
     def reference(self) -> int:
+    def onward(self, client: Connection, account: Account, command: int, rest: bytes) -> Link | Route:
+        """What stands behind a bind of `account`; `command` and `rest` are the bind's (`pdu.walk_bind`)."""
+        upstream = self.config.upstreams[account.upstream]
+        if upstream.pool is not None:
+            return self._pools[upstream.name].route(client, account.system_id, command)
+        body = bind_body(account.upstream_system_id, account.upstream_password, rest)
+        link = Link(upstream, self.metrics, client, command, body, self.ended, self.trust(upstream))
+        self.links.add(link)
+        return link
+
         """The next of 65,536: two messages to one handset never share one within its patience."""
         self._reference = self._reference + 1 & 0xFFFF
         return self._reference

@@ -123,10 +123,16 @@ def read(command: int, body: bytes) -> Delivery | int:
     return Delivery(command, pdu, at, is_receipt, in_tlv, found[1] if found else b"")
 
 
+def body_of(delivery: Delivery) -> bytes:
+    """As the SMSC sent it."""
+    pdu = delivery.pdu
+    return data_of_submit(pdu, delivery.at) if delivery.command == DATA_SM else pdu[HEADER_OCTETS:]
+
+
 def retold(delivery: Delivery, message_id: bytes) -> bytes:
     """The body that the client gets who knows the message as `message_id`."""
     if message_id == delivery.in_tlv == delivery.in_text or not (delivery.in_tlv or delivery.in_text):
-        return _body(delivery.command, delivery.pdu, delivery.at)
+        return body_of(delivery)
     pdu, at = delivery.pdu, delivery.at
     out = bytearray()
     for one in walk_tlvs(pdu, at.tlvs) or ():
@@ -138,7 +144,7 @@ def retold(delivery: Delivery, message_id: bytes) -> bytes:
         out += tlv(one.tag, value)
     text = _with_id(pdu[at.text : at.tlvs], delivery.in_text, message_id)[:_TEXT_OCTETS_MAX]
     pdu = pdu[: at.text - 1] + bytes((len(text),)) + text + out
-    return _body(delivery.command, pdu, at._replace(tlvs=at.text + len(text)))
+    return body_of(delivery._replace(pdu=pdu, at=at._replace(tlvs=at.text + len(text))))
 
 
 def plain(command: int, body: bytes) -> bytes | None:
@@ -160,7 +166,3 @@ def plain(command: int, body: bytes) -> bytes | None:
 def _with_id(text: bytes, old: bytes, new: bytes) -> bytes:
     found = _ID.search(text) if old else None
     return text[: found.start(1)] + new + text[found.end(1) :] if found else text
-
-
-def _body(command: int, pdu: bytes, at: SubmitSm) -> bytes:
-    return data_of_submit(pdu, at) if command == DATA_SM else pdu[HEADER_OCTETS:]

@@ -39,6 +39,7 @@ ESME_RTHROTTLED: Final = 0x58
 ESME_RINVSCHED: Final = 0x61
 ESME_RINVEXPIRY: Final = 0x62
 ESME_RX_T_APPN: Final = 0x64
+ESME_RX_R_APPN: Final = 0x66
 ESME_RINVTLVSTREAM: Final = 0xC0
 
 OF_REASON: Final[dict[Reason, int]] = {

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from gateway import limits
+from gateway.config import Address
 from gateway.smpp.congestion import Window
 from gateway.smpp.frames import Frames
 from gateway.smpp.pdu import (
@@ -48,7 +49,7 @@ from gateway.smpp.statuses import (
 )
 
 _pack = HEADER.pack
-_CARRIES_TEXT: Final = frozenset({SUBMIT_SM, SUBMIT_MULTI, DATA_SM, REPLACE_SM})
+CARRIES_TEXT: Final = frozenset({SUBMIT_SM, SUBMIT_MULTI, DATA_SM, REPLACE_SM})
 
 
 class Pending(Protocol):
@@ -112,7 +113,8 @@ class Link(Protocol):
 class Smsc(asyncio.Protocol):
     """One socket to the SMSC."""
 
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop, host: Address) -> None:
+        self.host = host
         self.bound: asyncio.Future[int] = loop.create_future()  # the status of its answer
         self.stood = False
         self._link = link
@@ -139,9 +141,19 @@ class Smsc(asyncio.Protocol):
     def connected(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def load(self) -> int:
+        """Requests that the SMSC has not answered."""
+        return len(self._asked)
+
+    @property
+    def has_room(self) -> bool:
+        """Would a text go out at once?"""
+        return not self._waiting and not self._is_full()
+
     def send(self, command: int, body: bytes, pending: Pending) -> None:
         """Ask the SMSC; `pending` gets its answer."""
-        if self._window is not None and command in _CARRIES_TEXT and (self._waiting or self._is_full()):
+        if self._window is not None and command in CARRIES_TEXT and (self._waiting or self._is_full()):
             pending.sent_at = self._loop.time()
             self._waiting.append((command, body, pending))
             return
