@@ -55,6 +55,7 @@ class MailPlan:
     kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
     _received: int  # octets of the message as it came
     _link_length: int  # the longest link there is room for
+    header_only: Seal | None = None  # why nothing but header fields is put in, so that the notice is not shown
 
     def render(self, link: bytes, extra_headers: bytes = b"") -> list[Piece]:
         """One recipient's copy, in pieces; not dot-stuffed.
@@ -109,8 +110,10 @@ def plan(
     usual ones but not for those of the longest addresses. `without`: header fields to take away, in lower case.
     `signed`, `encrypted`: what happens to a message that is (`mime.Seal`), where no other text is shown.
     """
-    edits = declare(message, notice, link_length=link_length, without=without, signed=signed, encrypted=encrypted)
-    return _assemble(message, edits, link_length)
+    edits, seal = _declare(message, notice, link_length, without, signed, encrypted)
+    made = _assemble(message, edits, link_length)
+    made.header_only = seal
+    return made
 
 
 def declare(
@@ -123,6 +126,18 @@ def declare(
     encrypted: Sealed = Sealed.REFUSE,
 ) -> list[Edit]:
     """The edits in the order of the message, disjoint; the first is the one on top. Raises Unfit."""
+    return _declare(message, notice, link_length, without, signed, encrypted)[0]
+
+
+def _declare(
+    message: bytes,
+    notice: Notice,
+    link_length: int,
+    without: Collection[bytes],
+    signed: Sealed,
+    encrypted: Sealed,
+) -> tuple[list[Edit], Seal | None]:
+    """`declare`, and why the edits are in the header alone."""
     top = top_entity(message)
     found, seal = places(message, top)
     policy = Sealed.WRAP if seal is None else signed if seal is Seal.SIGNED else encrypted
@@ -141,7 +156,7 @@ def declare(
             edits += _removed(top, name)
     if len(edits) > 2:
         edits.sort(key=lambda edit: edit.start)
-    return edits
+    return edits, seal if policy is Sealed.HEADERS else None
 
 
 def untouched(message: bytes, extra_headers: bytes) -> list[Piece]:

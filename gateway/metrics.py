@@ -17,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from filters.consent import outcome_of
+from filters.mime import Seal
 from filters.model import Reason
 from gateway.index.interface import Fault
 
@@ -51,11 +52,11 @@ DELIVERED_OPERATIONS: Final = (*DELIVERED_FAULTS, "lost")
 """Of the memory of mixed endings; what is lost was not written and will not be."""
 MO_RESULTS: Final = ("recorded", "review", "none", "failed")
 CONFIRMATION_RESULTS: Final = ("sent", "failed")
-FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")
 SMPP_DELIVERIES: Final = tuple(
     (kind, result) for kind in ("receipt", "message") for result in ("passed", "later", "nobody")
 )
 """What a pooled SMSC sent, and whether an account had it, will have it when it comes again, or none is there for it."""
+FILTER_RESULTS: Final = ("absent", "maybe", "bypassed")
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0)
 """Upper bounds of the histograms' buckets."""
 
@@ -76,6 +77,17 @@ class Histogram:
         self.sum += seconds * times
 
 
+class HostNumbers:
+    """Of one host of a next hop."""
+
+    __slots__ = ("connections", "faults", "up")
+
+    def __init__(self) -> None:
+        self.up = 0
+        self.connections = 0
+        self.faults = 0
+
+
 class Metrics:
     """One worker's numbers."""
 
@@ -90,6 +102,8 @@ class Metrics:
         self.index = Histogram()
         self.upstreams: dict[str, Histogram] = {name: Histogram() for name in upstreams}
         self.upstream_up: dict[str, int] = dict.fromkeys(self.upstreams, 0)
+        self.hosts: dict[tuple[str, str], HostNumbers] = {}  # by next hop and host, as the configuration has them
+        self.header_only: dict[str, int] = dict.fromkeys(map(str, Seal), 0)
         self.index_age_s = float("nan")
         self.index_up = 0
         self.index_faults: dict[Fault, int] = dict.fromkeys(Fault, 0)
@@ -105,6 +119,9 @@ class Metrics:
         self.fail_open = 0
         self.mo: dict[str, int] = dict.fromkeys(MO_RESULTS, 0)
         self.mo_confirmations: dict[str, int] = dict.fromkeys(CONFIRMATION_RESULTS, 0)
+        self.smpp_binds: dict[str, int] = {}  # of pooled upstreams
+        self.smpp_orphans: dict[str, int] = {}
+        self.smpp_deliveries: dict[tuple[str, str], int] = dict.fromkeys(SMPP_DELIVERIES, 0)
 
     def upstream_seconds(self, name: str, seconds: float, times: int = 1) -> None:
         """How long the next hop `name` took for a message, or for each of several."""
@@ -113,20 +130,23 @@ class Metrics:
             known = self.upstreams[name] = Histogram()
         known.observe(seconds, times)
 
+    def host(self, upstream: str, host: str) -> HostNumbers:
+        """The numbers of a host, for whoever counts them."""
+        return self.hosts.setdefault((upstream, host), HostNumbers())
+
     def snapshot(self) -> dict[str, Any]:
         """All numbers as JSON can carry them."""
         return {
             "messages": [[door, reason.value, n] for (door, reason), n in self.messages.items()],
             "observed": [[door, reason.value, n] for (door, reason), n in self.observed.items()],
             "protocol_errors": [[door, kind, n] for (door, kind), n in self.protocol_errors.items()],
-        self.smpp_binds: dict[str, int] = {}  # of pooled upstreams
-        self.smpp_orphans: dict[str, int] = {}
-        self.smpp_deliveries: dict[tuple[str, str], int] = dict.fromkeys(SMPP_DELIVERIES, 0)
             "sessions": [[door, n] for door, n in self.sessions.items()],
             "decision": [["", self.decision.counts, self.decision.sum]],
             "index": [["", self.index.counts, self.index.sum]],
             "upstreams": [[name, one.counts, one.sum] for name, one in self.upstreams.items()],
             "upstream_up": [[name, n] for name, n in self.upstream_up.items()],
+            "hosts": [[*names, one.up, one.connections, one.faults] for names, one in self.hosts.items()],
+            "header_only": [[seal, n] for seal, n in self.header_only.items()],
             "index_age_s": _known(self.index_age_s),
             "index_up": self.index_up,
             "index_faults": [[fault.value, n] for fault, n in self.index_faults.items()],
@@ -142,6 +162,9 @@ class Metrics:
             "fail_open": self.fail_open,
             "mo": [[result, n] for result, n in self.mo.items()],
             "mo_confirmations": [[result, n] for result, n in self.mo_confirmations.items()],
+            "smpp_binds": [[name, n] for name, n in self.smpp_binds.items()],
+            "smpp_orphans": [[name, n] for name, n in self.smpp_orphans.items()],
+            "smpp_deliveries": [[kind, result, n] for (kind, result), n in self.smpp_deliveries.items()],
         }
 
 
@@ -162,9 +185,6 @@ class _Sum(Collector):
     def collect(self) -> Iterable[Any]:
         yield self._messages("izinli_messages", "Decisions about messages, per recipient.", "messages")
         yield self._messages("izinli_observed", "Decisions that a stream in mode observe did not enforce.", "observed")
-            "smpp_binds": [[name, n] for name, n in self.smpp_binds.items()],
-            "smpp_orphans": [[name, n] for name, n in self.smpp_orphans.items()],
-            "smpp_deliveries": [[kind, result, n] for (kind, result), n in self.smpp_deliveries.items()],
         errors = CounterMetricFamily(
             "izinli_protocol_errors", "What peers did that the protocol does not know.", labels=("protocol", "kind")
         )
@@ -179,6 +199,12 @@ class _Sum(Collector):
         yield self._histogram("izinli_index_seconds", "One round trip to the consent index.", "index", None)
         yield self._histogram("izinli_upstream_seconds", "A message at the next hop.", "upstreams", "upstream")
         yield self._upstreams_up()
+        yield from self._hosts()
+        text = "Copies of sealed mail that went with the unsubscribe fields and no notice, as their stream says."
+        header_only = CounterMetricFamily("izinli_header_only", text, labels=("seal",))
+        for label, count in self._counts("header_only").items():
+            header_only.add_metric(label, count)
+        yield header_only
         text = "Since the index last heard of its publisher; NaN before the first answer."
         yield self._oldest("izinli_index_age_seconds", text, "index_age_s")
         ups = [snapshot["index_up"] for snapshot in self._snapshots]
@@ -193,6 +219,7 @@ class _Sum(Collector):
         fail_open = "Commercial messages that passed without an answer of the index; only mode observe can do that."
         yield CounterMetricFamily("izinli_fail_open", fail_open, self._total("fail_open"))
         yield from self._mo()
+        yield from self._pooled()
         yield GaugeMetricFamily("izinli_workers", "Workers that are configured.", self._expected)
         yield GaugeMetricFamily("izinli_workers_up", "Workers that answered this scrape.", len(self._snapshots))
 
@@ -214,12 +241,30 @@ class _Sum(Collector):
             family.add_metric((name,), up)
         return family
 
+    def _hosts(self) -> Iterable[Any]:
+        """Of next hops: each host for itself."""
+        labels = ("upstream", "host")
+        text = "1 while this host takes messages of every worker."
+        ups = GaugeMetricFamily("izinli_upstream_host_up", text, labels=labels)
+        connections = GaugeMetricFamily("izinli_upstream_host_connections", "Open connections.", labels=labels)
+        text = "Attempts to connect, and messages under way, that failed at this host."
+        faults = CounterMetricFamily("izinli_upstream_host_faults", text, labels=labels)
+        totals: dict[Label, tuple[int, int, int]] = {}
+        for snapshot in self._snapshots:
+            for name, host, up, opened, failed in snapshot["hosts"]:
+                known = totals.get((name, host), (1, 0, 0))
+                totals[name, host] = (min(known[0], up), known[1] + opened, known[2] + failed)
+        for label, (up, opened, failed) in totals.items():
+            ups.add_metric(label, up)
+            connections.add_metric(label, opened)
+            faults.add_metric(label, failed)
+        yield from (ups, connections, faults)
+
     def _filter(self) -> Iterable[Any]:
         text = "Questions by what the consent filter said: certainly absent, maybe listed, or nothing."
         results = CounterMetricFamily("izinli_index_filter", text, labels=("result",))
         for label, count in self._counts("index_filter").items():
             results.add_metric(label, count)
-        yield from self._pooled()
         yield results
         text = "1 while every worker's consent filter is level with the index."
         levels = [snapshot["index_filter_level"] for snapshot in self._snapshots]
@@ -250,6 +295,20 @@ class _Sum(Collector):
             for label, count in self._counts(key).items():
                 family.add_metric(label, count)
             yield family
+
+    def _pooled(self) -> Iterable[Any]:
+        """Of SMSCs at which izinli keeps its own binds."""
+        binds, orphans = "Binds that stand at a pooled SMSC.", "Receipts that came before the answer to their message."
+        for key, said in (("smpp_binds", binds), ("smpp_orphans", orphans)):
+            gauge = GaugeMetricFamily(f"izinli_{key}", said, labels=("upstream",))
+            for label, count in self._counts(key).items():
+                gauge.add_metric(label, count)
+            yield gauge
+        text = "What pooled SMSCs sent: to an account, to come again because nobody took it now, or to nobody."
+        family = CounterMetricFamily("izinli_smpp_deliveries", text, labels=("kind", "result"))
+        for label, count in self._counts("smpp_deliveries").items():
+            family.add_metric(label, count)
+        yield family
 
     def _oldest(self, name: str, text: str, key: str) -> GaugeMetricFamily:
         ages = [snapshot[key] for snapshot in self._snapshots if snapshot[key] is not None]
@@ -295,17 +354,3 @@ class _Sum(Collector):
 def _known(seconds: float) -> float | None:
     """JSON has no NaN."""
     return None if seconds != seconds else seconds
-    def _pooled(self) -> Iterable[Any]:
-        """Of SMSCs at which izinli keeps its own binds."""
-        binds, orphans = "Binds that stand at a pooled SMSC.", "Receipts that came before the answer to their message."
-        for key, said in (("smpp_binds", binds), ("smpp_orphans", orphans)):
-            gauge = GaugeMetricFamily(f"izinli_{key}", said, labels=("upstream",))
-            for label, count in self._counts(key).items():
-                gauge.add_metric(label, count)
-            yield gauge
-        text = "What pooled SMSCs sent: to an account, to come again because nobody took it now, or to nobody."
-        family = CounterMetricFamily("izinli_smpp_deliveries", text, labels=("kind", "result"))
-        for label, count in self._counts("smpp_deliveries").items():
-            family.add_metric(label, count)
-        yield family
-

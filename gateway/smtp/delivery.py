@@ -71,6 +71,7 @@ class Transaction:
         self._dotted = True  # a line of it may begin with a dot
         self._plan: mail.MailPlan | None = None  # None: the content goes as it is
         self._unfit = ""  # why there is no plan, where there must be one
+        self._header_only = ""  # why the plan shows no notice
         self._signers: tuple[dkim.Signer, ...] = ()
         self._copies: dkim.Copies | None = None  # made of the first one that is signed
         self._deadline = 0.0
@@ -160,7 +161,10 @@ class Transaction:
         if not self._concluded:
             recipient.answer = reply
         elif self._message is not None:
-            self._door.delivered.late(self._message, recipient.path, taken=reply.code // 100 == 2)
+            taken = reply.code // 100 == 2
+            self._door.delivered.late(self._message, recipient.path, taken=taken)
+            if taken and self._header_only:
+                self._door.metrics.header_only[self._header_only] += 1
 
     def left(self) -> None:
         """The client is gone: until the copies are answered its retry is told to come back."""
@@ -227,6 +231,8 @@ class Transaction:
                     self._unfit = str(unfit)
                     self._refuse(Reason.UNFIT)
                     return
+            if self._plan is not None and self._plan.header_only is not None:
+                self._header_only = self._plan.header_only.value
             self._signers = self._door.signers(brand)
         self._launch()
 
@@ -342,6 +348,9 @@ class Transaction:
         self._concluded = True
         if self._noting is not None:
             self._noting.cancel()
+        if self._header_only:
+            sent = [one for one in self._taken() if one.answer is not _BEFORE]
+            self._door.metrics.header_only[self._header_only] += len(sent)
         late = [one.path for one in self._accepted if one.answer is LATE]
         taken = [] if complete else [one.path for one in self._taken()]
         if taken or late:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from filters import dkim, mail
 from filters.address import canonical_email
 from filters.model import Brand, Channel
+from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
 from gateway.smtp.connection import Connection
 from gateway.smtp.delivered import Delivered
@@ -27,6 +28,7 @@ class Door(Protocol):
     """What a transaction needs of the door it came in by."""
 
     pipeline: Pipeline
+    metrics: Metrics
     delivered: Delivered
     loop: asyncio.AbstractEventLoop
     hostname: bytes

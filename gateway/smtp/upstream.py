@@ -16,7 +16,7 @@ A message needs a connection, not a host: `hosts.py` says where the next connect
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from gateway import limits
@@ -61,6 +61,7 @@ class SmtpUpstream:
         self._hostname = hostname.encode("ascii")
         self._settings = upstream
         self._hosts = Hosts(upstream.hosts, upstream.weights)
+        self._shown = {host: metrics.host(upstream.name, str(host)) for host in self._hosts.all}
         self._credentials = Credentials(upstream)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
@@ -258,6 +259,7 @@ class SmtpUpstream:
         """Remember it, and say so where an operator looks: at once, then now and then."""
         now = self._loop.time()
         host.failed(began, now, why, self._hosts.chance)
+        self._shown[host].faults += 1
         self._unreachable = (
             UNTRUSTED
             if why in ("no_starttls", "injection", "tls", "certificate")
@@ -327,6 +329,13 @@ class SmtpUpstream:
             self._waiting.popleft().done(BUSY)
         self._look_again(now)
         self._grow(now)
+        self._show()
+
+    def _show(self) -> None:
+        """How each host is, for the operator."""
+        opened = Counter(connection.host for connection in self._connections)
+        for host, shown in self._shown.items():
+            shown.up, shown.connections = int(host.up), opened[host]
 
     def _look_again(self, now: float) -> None:
         """See without traffic whether a host that failed is back."""

@@ -54,6 +54,29 @@ def test_every_label_begins_at_zero() -> None:
         assert found[key("izinli_delivered_fault", operation=operation)] == 0
     assert found[key("izinli_fail_open_total")] == 0
     assert found[key("izinli_upstream_up", upstream="relay")] == 0
+    for seal in ("signed", "encrypted"):
+        assert found[key("izinli_header_only_total", seal=seal)] == 0
+
+
+def test_hosts_of_a_next_hop() -> None:
+    """There from the start; up where all workers say so, the rest summed."""
+    one, other = Metrics(["relay"]), Metrics(["relay"])
+    names = [("relay", "mx1.example.com.tr:25"), ("relay", "unix:/run/mx.sock")]
+    numbers = [(one.host(*name), other.host(*name)) for name in names]
+    labels = [{"upstream": upstream, "host": host} for upstream, host in names]
+    found = read(one, other)
+    for label in labels:
+        assert found[key("izinli_upstream_host_up", **label)] == 0
+        assert found[key("izinli_upstream_host_connections", **label)] == 0
+        assert found[key("izinli_upstream_host_faults_total", **label)] == 0
+    for at, (here, there) in enumerate(numbers):
+        here.up, there.up = 1, at
+        here.connections, there.connections, here.faults, there.faults = 3, 4, 1, at
+    assert one.host(*names[0]) is numbers[0][0]
+    found = read(one, other)
+    assert [found[key("izinli_upstream_host_up", **label)] for label in labels] == [0, 1]
+    assert [found[key("izinli_upstream_host_connections", **label)] for label in labels] == [7, 7]
+    assert [found[key("izinli_upstream_host_faults_total", **label)] for label in labels] == [1, 2]
 
 
 def test_workers_are_summed_and_states_are_the_worst() -> None:
@@ -61,6 +84,7 @@ def test_workers_are_summed_and_states_are_the_worst() -> None:
     for worker, age_s in ((one, 2.0), (other, 5.0)):
         worker.messages[("smtp", Reason.CONSENT)] += 3
         worker.upstream_seconds("relay", 0.002)
+        worker.header_only["signed"] += 2
         worker.decision.observe(100.0, 2)
         worker.index_age_s = age_s
     one.index_up = one.upstream_up["relay"] = 1
@@ -68,6 +92,7 @@ def test_workers_are_summed_and_states_are_the_worst() -> None:
     other.delivered_faults["write"] = 1
     found = read(one, other)
     assert found[key("izinli_messages_total", protocol="smtp", outcome="pass", reason="consent")] == 6
+    assert found[key("izinli_header_only_total", seal="signed")] == 4
     assert found[key("izinli_upstream_seconds_bucket", upstream="relay", le="0.001")] == 0
     assert found[key("izinli_upstream_seconds_bucket", upstream="relay", le="0.0025")] == 2
     assert found[key("izinli_decision_seconds_bucket", le=str(SECONDS[-1]))] == 0

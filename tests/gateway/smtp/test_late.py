@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from filters.model import Kind, RecipientType, Sealed, Stream
 from gateway import limits
 from gateway.smtp import upstream as pool
 from gateway.smtp.delivered import Fate
@@ -19,7 +20,7 @@ from tests.conftest import eventually_async
 from tests.faults.doomed_hop import DoomedHop
 from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
 from tests.gateway.smtp.pool import Letter, answers, pooled
-from tests.gateway.smtp.support import House, fate, house
+from tests.gateway.smtp.support import BRAND, STREAMS, House, fate, house
 
 WITHIN_S = 30.0
 SENDER = b"a@campaign.example.test"
@@ -35,6 +36,25 @@ async def timely(monkeypatch: pytest.MonkeyPatch, directory: Path, hop: DoomedHo
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
     async with house(directory, hop.port, hop=keys) as gate:
         yield gate
+
+
+async def test_what_is_taken_late_without_a_notice_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sealed = Stream("s", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay", signed_mail=Sealed.HEADERS)
+    monkeypatch.setitem(STREAMS, b"campaign.example.test", sealed)
+    content = b"Content-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\nmetin\r\n--x--\r\n"
+    async with (
+        DoomedHop(silent=set(NAMES)) as hop,
+        timely(monkeypatch, tmp_path, hop, connections_max=6) as gate,
+        gate.client() as client,
+    ):
+        assert (await client.send(content, *PATHS))[0] == 451
+        assert gate.metrics.header_only["signed"] == 0
+        hop.go_on()
+        await eventually_async(lambda: gate.metrics.header_only["signed"] == 3, within=WITHIN_S, what="the late copies")
+        assert (await client.send(content, *PATHS))[1][:22] == b"2.0.0 delivered before"
+        assert gate.metrics.header_only == {"signed": 3, "encrypted": 0}
 
 
 async def test_i2_what_is_taken_late_is_not_sent_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

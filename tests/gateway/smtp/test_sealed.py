@@ -45,13 +45,33 @@ async def test_the_stream_decides(
             assert text.startswith(b"5.6.0 unfit: %b: %b mail cannot carry the notice id=" % (notice, word))
             assert gate.judge.refused == [Reason.UNFIT]
             assert hop.received == []
+            assert gate.metrics.header_only == {"signed": 0, "encrypted": 0}
             return
         assert code == 250
+        seal = "signed" if content is SIGNED else "encrypted"
+        assert gate.metrics.header_only == {"signed": 0, "encrypted": 0} | {seal: int(policy is Sealed.HEADERS)}
         (received,) = hop.received
         assert TOP in received.wire
         assert received.wire.endswith(content) is (policy is Sealed.HEADERS)
         assert body in received.wire
         assert (b"multipart/mixed" in received.wire) is (policy is Sealed.WRAP)
+
+
+async def test_what_went_without_a_notice_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By copies that were taken: neither those that were refused or put off, nor a retry's that were taken before."""
+    stream(monkeypatch, Sealed.HEADERS)
+    paths = [b"b@example.test", b"c@example.test", b"d@example.test"]
+    message = b"Message-ID: <1@sealed.example.test>\r\n" + SIGNED
+    async with Hop() as hop, house(tmp_path, hop.port) as gate, gate.client() as client:
+        hop.script["RCPT"] = [b"450 4.2.1 later\r\n", b"550 5.1.1 nobody\r\n"]
+        assert (await client.send(message, *paths, sender=SENDER))[0] == 450
+        assert gate.metrics.header_only == {"signed": 1, "encrypted": 0}
+        hop.script["RCPT"] = [b"550 5.1.1 nobody\r\n"]
+        assert (await client.send(message, *paths, sender=SENDER))[0] == 250
+        assert gate.metrics.header_only == {"signed": 2, "encrypted": 0}
+        text = b"Content-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\nmetin\r\n--y\r\n"
+        assert (await client.send(text + SIGNED + b"--y--\r\n", paths[2], sender=SENDER))[0] == 250
+        assert gate.metrics.header_only == {"signed": 2, "encrypted": 0}, "a text beside it has the notice"
 
 
 async def test_why_a_message_is_unfit_is_told(tmp_path: Path) -> None:

@@ -230,6 +230,32 @@ async def test_connections_go_to_hosts_by_weight_and_to_one_that_is_back(monkeyp
         await eventually_async(back, within=30, what="traffic at the host that is back")
 
 
+async def test_each_host_is_shown_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.05)
+    one, other = Hop(), Hop()
+    async with one, other, at_any(*(Address("127.0.0.1", hop.port) for hop in (one, other))) as (upstream, metrics):
+        shown = [metrics.hosts["relay", f"127.0.0.1:{hop.port}"] for hop in (one, other)]
+        assert len(metrics.hosts) == 2
+        assert [(host.up, host.connections, host.faults) for host in shown] == [(0, 0, 0)] * 2
+        await upstream.start()
+
+        def says(*numbers: tuple[int, int]) -> bool:
+            return [(host.up, host.connections) for host in shown] == list(numbers)
+
+        await eventually_async(lambda: says((1, 1), (1, 1)), within=30, what="both up")
+        assert [host.faults for host in shown] == [0, 0]
+        await other.stop()
+        await answers(upstream, *(Letter() for _ in range(4)))
+        await eventually_async(lambda: shown[1].faults > 1 and shown[1].up == 0, within=30, what="the one that is down")
+        assert (shown[0].up, shown[0].faults, shown[1].connections) == (1, 0, 0)
+        await other.start()
+        await eventually_async(lambda: shown[1].up == 1 and shown[1].connections == 1, within=30, what="both up again")
+        known = shown[1].faults
+        assert [reply.code for reply in await answers(upstream, *(Letter() for _ in range(4)))] == [250] * 4
+        assert (shown[0].faults, shown[1].faults) == (0, known)
+
+
 async def test_a_host_that_takes_connections_but_no_message_is_left_alone() -> None:
     async with Hop(always={"MAIL": HANG_UP}) as bad, Hop() as good, pooled(bad.port, good.port) as upstream:
         replies = [(await answers(upstream, Letter()))[0] for _ in range(30)]
