@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,10 @@ from tests.gateway.smpp.support import (
     BIND_TX,
     BLOCKED,
     CANONICAL,
+    COMMERCIAL,
     DEFERRED,
     RESP,
+    STREAMS,
     SUBMIT,
     house,
     link_of,
@@ -171,6 +174,15 @@ async def test_a_part_that_was_throttled_comes_again_alone() -> None:
         assert len(gate.judge.asked) == 1
 
 
+async def test_a_message_is_not_complete_while_one_part_was_refused() -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        assert await send(client, part_of(1), part_of(3)) == [ROK] * 2
+        centre.behaviour.statuses.append(INVDSTADR)
+        assert await send(client, part_of(2), part_of(2)) == [INVDSTADR, ROK]
+        assert places(centre) == [(7, 4, n) for n in (4, 1, 3, 2)], "its notice is there already"
+        assert centre.take_texts() == [WHOLE + notice_of()]
+
+
 async def test_i1_a_blocked_message_is_blocked_in_all_its_parts() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         gate.judge.verdicts[CANONICAL] = BLOCKED
@@ -207,6 +219,27 @@ async def test_i3_messages_to_two_people_under_one_reference_do_not_meet() -> No
         bodies = [part_of(1), part_of(1, **other), part_of(2), part_of(2, **other), part_of(3), part_of(3, **other)]
         assert await send(client, *bodies) == [ROK, SUBMITFAIL] * 3
         assert {one.dest for one in centre.messages} == {"905550000001"}
+
+
+async def test_i3_messages_from_two_senders_under_one_reference_do_not_meet() -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        assert await send(client, part_of(1), part_of(2), part_of(3, source=b"EITHER")) == [ROK] * 3
+        assert gate.judge.asked == [CANONICAL] * 2
+        assert [(one.source, (one.place() or ())[2]) for one in centre.messages] == [
+            *(("ORNEK", n) for n in (4, 1, 2)),
+            *(("EITHER", n) for n in (4, 3)),
+        ]
+
+
+async def test_i3_parts_that_go_by_different_streams_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream may be chosen by the client's network: then another bind's parts have a verdict of their own."""
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as one:
+        assert await send(one, part_of(1)) == [ROK]
+        monkeypatch.setitem(STREAMS, b"ORNEK", replace(COMMERCIAL, name="other"))
+        async with gate.client() as two:
+            assert await send(two, part_of(2), part_of(3)) == [ROK] * 2
+        assert gate.judge.asked == [CANONICAL] * 2
+        assert centre.take_texts() == [WHOLE + notice_of()]
 
 
 async def test_parts_over_two_binds_of_one_account() -> None:
