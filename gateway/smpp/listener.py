@@ -25,10 +25,10 @@ from gateway.smpp.connection import Connection
 from gateway.smpp.esme import Esme
 from gateway.smpp.link import PROTOCOL, Link
 from gateway.smpp.mo import Refusals
-from gateway.smpp.submit import Way
 from gateway.smpp.pdu import bind_body
 from gateway.smpp.pool import SmscPool
 from gateway.smpp.routes import Route
+from gateway.smpp.submit import Way
 from gateway.streams import StreamTable
 from gateway.trust import Trust
 
@@ -44,8 +44,8 @@ class SmppDoor(Door[Connection]):
         streams: StreamTable,
         metrics: Metrics,
         refusals: Refusals | None = None,
-    ) -> None:
         pools: Mapping[str, SmscPool] = MappingProxyType({}),
+    ) -> None:
         super().__init__(
             PROTOCOL, listener, metrics, sessions_max=limits.SMPP_SESSIONS_MAX, sweep_s=limits.SMPP_SWEEP_S
         )
@@ -53,9 +53,9 @@ class SmppDoor(Door[Connection]):
         self.streams = streams
         self.config = config
         self.refusals = refusals
+        self._pools = pools
         self.links: set[Link] = set()
         self._esmes: dict[bytes, Esme] = {}
-        self._pools = pools
         self._ways: dict[Stream, Way] = {}
         self._trusts: dict[str, Trust] = {}
         self._reference = random.getrandbits(16)
@@ -80,13 +80,6 @@ class SmppDoor(Door[Connection]):
             known = self._ways[stream] = Way(stream, self.config.upstreams[stream.upstream].reserve)
         return known
 
-    def trust(self, upstream: Upstream) -> Trust | None:
-        """Whom binds at `upstream` trust; None: they use no TLS."""
-        if upstream.tls == "none":
-            return None
-        return self._trusts.setdefault(upstream.name, Trust(upstream))
-
-    def reference(self) -> int:
     def onward(self, client: Connection, account: Account, command: int, rest: bytes) -> Link | Route:
         """What stands behind a bind of `account`; `command` and `rest` are the bind's (`pdu.walk_bind`)."""
         upstream = self.config.upstreams[account.upstream]
@@ -97,6 +90,13 @@ class SmppDoor(Door[Connection]):
         self.links.add(link)
         return link
 
+    def trust(self, upstream: Upstream) -> Trust | None:
+        """Whom binds at `upstream` trust; None: they use no TLS."""
+        if upstream.tls == "none":
+            return None
+        return self._trusts.setdefault(upstream.name, Trust(upstream))
+
+    def reference(self) -> int:
         """The next of 65,536: two messages to one handset never share one within its patience."""
         self._reference = self._reference + 1 & 0xFFFF
         return self._reference
