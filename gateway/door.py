@@ -14,10 +14,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway import tls
+from gateway import limits, tls
 from gateway.config import Listener, UnixAddress
 from gateway.front import Front
 from gateway.log import logger
@@ -74,6 +75,8 @@ class Door(ABC, Generic[C]):
         self.implicit_tls = listener.tls == "implicit"
         self.certificates = tls.Certificates(*listener.certificate) if listener.certificate else None
         self._allow = listener.allow
+        # The clients of a relay are few and come again and again; their place in the networks does not change.
+        self._is_allowed = lru_cache(limits.PEERS_KNOWN)(self._is_named)
         self._proxy_from = listener.proxy_from
         self._is_unix = isinstance(listener.bind, UnixAddress)
         self._sessions_max = sessions_max
@@ -126,9 +129,11 @@ class Door(ABC, Generic[C]):
 
     def admit(self, connection: C, peer: Peer) -> Refusal | None:
         """Whether `connection`, now known to speak for `peer`, is served. A refusal is counted."""
-        self._leave(self.sessions[connection])
-        self.sessions[connection] = peer
-        self._per_client[peer] += 1
+        before = self.sessions[connection]
+        if before is not peer:
+            self._leave(before)
+            self.sessions[connection] = peer
+            self._per_client[peer] += 1
         refusal = self._refusal(peer)
         if refusal is not None and refusal is not Refusal.DRAINING:
             self.count(refusal.value)
@@ -147,8 +152,7 @@ class Door(ABC, Generic[C]):
         name = transport.get_extra_info("peername")
         if not name:
             return UNKNOWN
-        address = ip_address(name[0].partition("%")[0])
-        return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+        return _peer(name[0])
 
     def is_proxy(self, transport: asyncio.BaseTransport) -> bool:
         """Whether the other end is a load balancer, which says first whom it speaks for."""
@@ -161,7 +165,10 @@ class Door(ABC, Generic[C]):
 
     def admits(self, peer: Peer) -> bool:
         """Nobody who is not named (an empty list names nobody); a Unix socket names them by its file's mode."""
-        return peer is None or any(peer in network for network in self._allow)
+        return peer is None or self._is_allowed(peer)
+
+    def _is_named(self, peer: IPv4Address | IPv6Address) -> bool:
+        return any(peer in network for network in self._allow)
 
     def count(self, kind: str) -> None:
         """A peer, or we, did what the protocol does not know."""
@@ -220,3 +227,10 @@ class Door(ABC, Generic[C]):
         if self.certificates is not None and not self.certificates.refresh(now):
             self.count("bad_certificate")
         self.sweep(now)
+
+
+@lru_cache(limits.PEERS_KNOWN)
+def _peer(host: str) -> IPv4Address | IPv6Address:
+    """The address a socket's other end has; an IPv4 one in IPv6's clothes is the IPv4 one."""
+    address = ip_address(host.partition("%")[0])
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address

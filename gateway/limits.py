@@ -42,6 +42,7 @@ JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB
 JOURNAL_RETRY_S: Final = 1.0  # after a failed write, so that a full disk is not hammered
 
 # Doors, whatever they speak.
+PEERS_KNOWN: Final = 1000  # clients whose address was read and looked up in `allow`: a relay has few, who come again
 PROXY_HEADER_S: Final = 5.0  # a load balancer writes it with the connection
 PROXY_HEADER_OCTETS_MAX: Final = 2 * KIB  # of version 2, its extensions included; HAProxy's own have some hundred
 TLS_HANDSHAKE_S: Final = 30.0  # three round trips, and a busy client
@@ -163,10 +164,22 @@ SMPP_SWEEP_S: Final = 1.0  # how exact the deadlines above are
 # The memory of the SMSC's message ids, for receipts.
 SMPP_IDS_S: Final = 7 * 24 * 3600  # SMSCs try for three days at most, and their receipts may be late
 SMPP_IDS_VALUE_OCTETS_MAX: Final = 256
+SMPP_MESSAGE_ID_OCTETS_MAX: Final = 64  # SMPP 3.4 §5.2.23, without its NUL
 SMPP_IDS_ROWS_MAX: Final = 10_000_000  # in SQLite, some 150 octets each: 1.5 GB; the oldest go first
 SMPP_IDS_WAITING_MAX: Final = 50_000  # rows asked for and not yet begun: ten seconds of a full worker, 20 MB
 SMPP_IDS_BUSY_S: Final = 1.0  # waiting for another worker's write, in a thread
 SMPP_IDS_DUE_MAX: Final = 100  # of the calendar at once: receipts that a client gets in a burst
+
+# Messages that became several at the SMSC, and their receipts.
+SMPP_SPLIT_S: Final = 180.0  # from their sending to their ids: they may wait for room, and for an answer, 60 s each
+SMPP_SPLITS_TO_ONE_MAX: Final = 20  # under way to one handset; more are sent so that one receipt comes by itself
+SMPP_FOLD_S: Final = 24 * 3600  # from a message's first receipt: operators seldom try for longer than a day
+SMPP_FOLD_AGAIN_S: Final = 660  # a receipt that nobody took comes again, when SMPP_RECEIPT_S is over
+SMPP_FOLD_LOOK_S: Final = 10.0  # how exact these two are
+SMPP_FOLD_RETRY_S: Final = 0.2  # a receipt that came before its message's ids were written down is looked up again
+SMPP_FOLD_WAITING_MAX: Final = 10_000  # receipts that are being looked up in one worker, some 500 octets each
+SMPP_FOLD_UNWRITTEN_MAX: Final = 10_000  # messages whose ids could not be written down yet, some 500 octets each
+SMPP_FOLD_TRIES: Final = 20  # at one record that other workers change too
 
 # Refusals by SMS.
 MO_RECORD_S: Final = 15.0  # from the handset's message to its record: the longest that a withdrawal takes

@@ -334,7 +334,7 @@ class _Connection(asyncio.Protocol):
         helo, client = session.helo, self._peer_text
         if session.forwarded:
             helo = session.forwarded.get(b"HELO") or helo
-            client = _text(xclient.address(session.forwarded.get(b"ADDR") or b"")) or client
+            client = trace.client(xclient.address(session.forwarded.get(b"ADDR") or b"")) or client
         return self._trace.received(helo, client, door.hostname, kind, decision_id, door.date())
 
     # what the session hears
@@ -404,7 +404,7 @@ class _Connection(asyncio.Protocol):
 
     def _admitted(self, peer: Peer) -> bool:
         """Whether `peer` is served; else the session is closed."""
-        self._peer, self._peer_text = peer, _text(peer)
+        self._peer, self._peer_text = peer, trace.client(peer)
         refusal = self._door.admit(self, peer)
         if refusal is not None:
             self.session.close(_REFUSALS[refusal])
@@ -488,8 +488,3 @@ _ACTIONS: Final[dict[type, Callable[[_Connection, Any], None]]] = {
     Impersonate: _Connection._become,
     Fault: _Connection._count,
 }
-
-
-def _text(peer: Peer) -> bytes:
-    """As Received writes it; empty for a Unix socket."""
-    return b"" if peer is None else str(peer).encode("ascii")

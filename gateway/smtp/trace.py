@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+
+from gateway import limits
 
 _HEADER_END = b"\r\n\r\n"
 _TRACE = re.compile(
@@ -44,6 +48,12 @@ class Trace:
             )
             self._said = said
         return b"%b%b;\r\n\t%b\r\n" % (self._opening, decision_id, date)
+
+
+@lru_cache(limits.PEERS_KNOWN)
+def client(peer: IPv4Address | IPv6Address | None) -> bytes:
+    """A client's address as `Trace.received` takes it."""
+    return b"" if peer is None else str(peer).encode("ascii")
 
 
 def date_time(unix_s: int) -> bytes:
