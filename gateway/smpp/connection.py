@@ -44,6 +44,7 @@ from gateway.smpp.receipts import Receipt
 from gateway.smpp.routes import Route
 from gateway.smpp.session import BOUND_BY, SENDABLE, Answer, Event, Fault, Session, State
 from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RTHROTTLED, ESME_RX_T_APPN
+from gateway.smpp.split import Splitter
 from gateway.smpp.submit import Bind, Submit, T, Way, take
 from gateway.smpp.upstream import Smsc
 
@@ -71,6 +72,8 @@ class Connection(asyncio.Protocol):
         self.alphabets = ALPHABETS
         self.block_status = statuses.ESME_RSUBMITFAIL
         self.noted: Callable[[bytes, int], None] | None = None
+        self.splitter: Splitter | None = None
+        self._folded: dict[int, Callable[[Answer], None]] = {}  # who hears of the client's answer in the SMSC's place
         self.smsc: Smsc | None = None
         self.gone = False
         self.now = door.now
@@ -216,6 +219,7 @@ class Connection(asyncio.Protocol):
         self.smsc = None if self.gone else smsc
         if smsc is None:
             self._session.forget_requests()
+            self._folded.clear()
             self.hold(deaf=False)
         elif self._deaf:
             smsc.listen(listening=False)
@@ -227,10 +231,22 @@ class Connection(asyncio.Protocol):
             if seen_to is not None:
                 return seen_to
         if self.groups.together and (smsc := self.smsc) is not None:
-            later = partial(self.pass_on, smsc, command, sequence, body)
+            later = partial(self._let_go, smsc, command, sequence, body)
             if self.groups.hold(body, later):
                 return True
+        return self._deliver(command, sequence, body)
+
+    def _deliver(self, command: int, sequence: int, body: bytes) -> bool:
+        folding = self._esme.folding if self._esme is not None else None
+        if folding is not None and command != ALERT_NOTIFICATION:
+            seen_to = folding.take(self, command, sequence, body)
+            if seen_to is not None:
+                return seen_to
         return self._forward(command, sequence, body)
+
+    def _let_go(self, smsc: Smsc, command: int, sequence: int, body: bytes) -> None:
+        if self.smsc is smsc and not self._deliver(command, sequence, body):
+            smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
 
     def _forward(self, command: int, sequence: int, body: bytes) -> bool:
         token = None if command == ALERT_NOTIFICATION else sequence
@@ -261,6 +277,29 @@ class Connection(asyncio.Protocol):
     def turn_back(self, smsc: Smsc, command: int, sequence: int) -> None:
         if self.smsc is smsc:
             smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
+
+    # what folded receipts tell (fold.Bind)
+
+    def pass_folded(
+        self, smsc: Smsc, command: int, sequence: int, body: bytes, answered: Callable[[Answer], None]
+    ) -> None:
+        later = partial(self._pass_folded, smsc, command, sequence, body, answered)
+        if not self.groups.together or not self.groups.hold(body, later):
+            later()
+
+    def _pass_folded(
+        self, smsc: Smsc, command: int, sequence: int, body: bytes, answered: Callable[[Answer], None]
+    ) -> None:
+        if self.smsc is not smsc:
+            return
+        if self._forward(command, sequence, body):
+            self._folded[sequence] = answered
+        else:
+            smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
+
+    def tell(self, smsc: Smsc, command: int, status: int, sequence: int, body: bytes = b"") -> None:
+        if self.smsc is smsc:
+            smsc.respond(command, status, sequence, body)
 
     def sender(self) -> Smsc | None:
         for one in (self, *self._door.sessions):
@@ -357,6 +396,8 @@ class Connection(asyncio.Protocol):
         if isinstance(event, Answer):
             if event.token < 0 and self._esme is not None:
                 self._esme.receipted(event.token, event.status)
+            elif (answered := self._folded.pop(event.token, None)) is not None:
+                answered(event)
             elif self.smsc is not None:
                 self.smsc.respond(event.command, event.status, event.token, event.body)
         elif isinstance(event, Fault):
@@ -393,6 +434,7 @@ class Connection(asyncio.Protocol):
             self.groups = esme.groups
             self.alphabets = account.alphabets
             self.block_status = account.block_status
+            self.splitter = esme.folding.splitter if esme.folding is not None else None
             self.noted = door.refusals.noter(account.system_id) if door.refusals is not None else None
             self._bind, self._version = frame, bind.interface_version
             self._link = door.onward(self, account, command, bind.rest)

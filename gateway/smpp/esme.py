@@ -9,10 +9,11 @@ from typing import Final
 
 from filters.model import Reason
 from gateway.config import Account
+from gateway.smpp.fold import Folding
 from gateway.smpp.parts import Groups
 from gateway.smpp.pdu import SubmitSm
 from gateway.smpp.rate import Bucket
-from gateway.smpp.receipts import Receipts, Receiver, is_asked_for, rejected
+from gateway.smpp.receipts import Receipt, Receipts, Receiver, is_asked_for, rejected
 from gateway.smpp.statuses import ESME_ROK, RECEIPT_ERROR
 
 ID_MIN: Final = 10**15
@@ -23,8 +24,11 @@ clients that strip zeros find nothing to strip. Drawn, so that workers and resta
 class Esme:
     """`now` is loop time; `lost` hears how many receipts nobody took."""
 
-    def __init__(self, account: Account, now: float, lost: Callable[[int], None]) -> None:
+    def __init__(
+        self, account: Account, now: float, lost: Callable[[int], None], folding: Folding | None = None
+    ) -> None:
         self.account = account
+        self.folding = folding  # None: no message of its is split
         self.groups = Groups()
         self.bucket = Bucket(account.rate, account.burst, now) if account.rate else None
         self.binds: set[Receiver] = set()
@@ -39,7 +43,7 @@ class Esme:
         """
         account = self.account
         wanted = account.block_mode == "receipt" and is_asked_for(pdu, at) and self._receipts.is_room
-        if not wanted or not any(bind.receives for bind in self.binds):
+        if not wanted or not self.receives:
             return account.block_status, b""
         message_id = b"%d" % (ID_MIN + secrets.randbelow(9 * ID_MIN))
         minute = time.strftime("%y%m%d%H%M").encode()
@@ -49,6 +53,18 @@ class Esme:
     def receipted(self, token: int, status: int) -> None:
         """A client's answer to a receipt."""
         self._receipts.answered(token, status)
+
+    @property
+    def receives(self) -> bool:
+        """One of its binds takes deliver_sm."""
+        return any(bind.receives for bind in self.binds)
+
+    def add_receipt(self, receipt: Receipt) -> bool:
+        """To whichever bind takes it. False: no room."""
+        if not self._receipts.is_room:
+            return False
+        self._receipts.add(receipt)
+        return True
 
     def left(self, bind: Receiver) -> None:
         self.binds.discard(bind)
@@ -64,4 +80,6 @@ class Esme:
 
     def sweep(self, now: float) -> None:
         self.groups.expire(now)
+        if self.folding is not None:
+            self.folding.look(self, now)
         self.send_receipts(now)

@@ -23,6 +23,7 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.smpp.connection import Connection
 from gateway.smpp.esme import Esme
+from gateway.smpp.fold import Folds
 from gateway.smpp.link import PROTOCOL, Link
 from gateway.smpp.mo import Refusals
 from gateway.smpp.pdu import bind_body
@@ -44,6 +45,7 @@ class SmppDoor(Door[Connection]):
         streams: StreamTable,
         metrics: Metrics,
         refusals: Refusals | None = None,
+        folds: Folds | None = None,
         pools: Mapping[str, SmscPool] = MappingProxyType({}),
     ) -> None:
         super().__init__(
@@ -53,6 +55,7 @@ class SmppDoor(Door[Connection]):
         self.streams = streams
         self.config = config
         self.refusals = refusals
+        self._folds = folds
         self._pools = pools
         self.links: set[Link] = set()
         self._esmes: dict[bytes, Esme] = {}
@@ -70,8 +73,12 @@ class SmppDoor(Door[Connection]):
         """What the binds of an account share."""
         known = self._esmes.get(account.system_id)
         if known is None:
-            known = self._esmes[account.system_id] = Esme(account, self.now(), self._receipts_lost)
+            known = self._esmes[account.system_id] = self._new_esme(account)
         return known
+
+    def _new_esme(self, account: Account) -> Esme:
+        folds, upstream = self._folds, self.config.upstreams[account.upstream]
+        return Esme(account, self.now(), self._receipts_lost, folds.of(account, upstream) if folds else None)
 
     def way(self, stream: Stream) -> Way:
         """What holds for all messages of a stream."""

@@ -36,6 +36,7 @@ from gateway.smpp import text
 from gateway.smpp.parts import Group, Key, Phase
 from gateway.smpp.pdu import SUBMIT_SM, SUBMIT_SM_RESP
 from gateway.smpp.several import Several, send_all
+from gateway.smpp.split import wants
 from gateway.smpp.statuses import ESME_ROK, ESME_RSYSERR, OF_REASON
 from gateway.smpp.upstream import Smsc
 
@@ -122,6 +123,10 @@ class Part:
             self.bind.answer(submit.sequence, ESME_ROK, group.answers[self.concat.index])
         elif smsc is None:
             self.bind.answer(submit.sequence, ESME_RSYSERR)
+        elif group.message is not None and self.concat.index == group.partner:
+            assert self.bind.splitter is not None
+            body = text.part(submit.pdu, self.concat, group.extra)
+            self.bind.splitter.join(submit, group.message, body, self._joined)
         else:
             smsc.send(SUBMIT_SM, text.part(submit.pdu, self.concat, group.extra), self)
 
@@ -130,12 +135,22 @@ class Part:
 
     def answered(self, status: int, body: bytes) -> None:
         """The SMSC's answer."""
+        self._note(status)
+        self.bind.respond(SUBMIT_SM_RESP, status, self.submit.sequence, body)
+
+    def _joined(self, status: int, body: bytes) -> None:
+        """The SMSC's answer to a part whose receipt speaks of the notice too."""
+        if status == ESME_ROK:
+            self.group.message = None  # what comes in its place once more is a message of its own to the SMSC
+        self._note(status)
+        self.bind.answer(self.submit.sequence, status, body)
+
+    def _note(self, status: int) -> None:
         group = self.group
         if status == ESME_ROK:
             group.accepted.add(self.concat.index)
             if group.complete:
                 self.bind.groups.drop(group)
-        self.bind.respond(SUBMIT_SM_RESP, status, self.submit.sequence, body)
 
 
 class Long(Question):
@@ -234,12 +249,19 @@ class Long(Question):
         notice = submit.notice(submit.text, self.first.bind.pipeline.link(self))
         bodies = text.notice_parts(submit.pdu, submit.at, submit.text, notice, reserve=submit.way.reserve)
         self.group.extra = len(bodies)
-        send_all(smsc, bodies, self._announced)
+        partner = max(self._present().items(), key=_receipts_asked)[1]
+        splitter = self.first.bind.splitter
+        if splitter is None:
+            send_all(smsc, bodies, lambda status, _body: self._announced(status, None))
+        else:
+            self.group.partner = partner.concat.index
+            splitter.announce(partner.submit, smsc, bodies, self._announced)
 
-    def _announced(self, status: int, body: bytes) -> None:
-        """The SMSC's answer to the notice."""
+    def _announced(self, status: int, message: bytes | None) -> None:
+        """The SMSC's answer to the notice; `message`: what its partner is joined to."""
         if self.group.phase is not Phase.JUDGING:
             return  # a part has come that takes no notice
+        self.group.message = message
         if status != ESME_ROK:
             self._give_up(status)
             return
@@ -258,7 +280,9 @@ class Long(Question):
         for index, part in sorted(present.items(), key=_asks_for_receipt):
             smsc = part.smsc
             assert smsc is not None
-            if index == total:
+            if index == total and len(bodies) > 1 and part.bind.splitter is not None:
+                part.bind.splitter.send(part.submit, smsc, bodies, several.member(index))
+            elif index == total:
                 send_all(smsc, bodies, several.member(index))
             else:
                 body = text.part(part.submit.pdu, part.concat, len(bodies) - 1)
@@ -287,6 +311,11 @@ class Long(Question):
         self.group.awaited = None
         self.first.bind.groups.drop(self.group)
         self.group.settle(Phase.BLOCKED, status=status)
+
+
+def _receipts_asked(item: tuple[int, Part]) -> tuple[bool, int]:
+    """For the part that speaks for the notice: one that asks, and the last of these, which most clients ask about."""
+    return bool(wants(item[1].submit)), item[0]
 
 
 def _asks_for_receipt(item: tuple[int, Part]) -> bool:

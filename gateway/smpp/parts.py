@@ -44,6 +44,8 @@ class Group:
         "began",
         "extra",
         "key",
+        "message",
+        "partner",
         "phase",
         "reason",
         "status",
@@ -56,6 +58,8 @@ class Group:
         self.key = key
         self.phase = Phase.JUDGING
         self.extra = 0  # parts that the notice fills
+        self.partner = 0  # the place of that part of the client's whose receipt speaks of them too …
+        self.message: bytes | None = None  # … and what it is joined to (`split`); None: nothing
         self.status = 0  # what the parts of a blocked one are told …
         self.reason: Reason | None = None  # … or why, if it was refused for good
         self.accepted: set[int] = set()

@@ -13,6 +13,7 @@ from filters.model import Reason
 from filters.sms import Alphabet
 from gateway.pipeline import Pipeline
 from gateway.smpp.parts import Groups
+from gateway.smpp.split import Splitter
 from gateway.smpp.submit import Bind, Submit, T, Way
 from gateway.smpp.upstream import Smsc
 
@@ -27,6 +28,7 @@ class BindProxy:
         self.alphabets: tuple[Alphabet | None, ...] = bind.alphabets
         self.noted: Callable[[bytes, int], None] | None = bind.noted
         self.block_status: int = bind.block_status
+        self.splitter: Splitter | None = bind.splitter
         self.now = bind.now
         self.reference = bind.reference
         self.later = bind.later

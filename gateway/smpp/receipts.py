@@ -11,7 +11,7 @@ before it answered, goes again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from gateway import limits
@@ -39,6 +39,7 @@ class Receipt(NamedTuple):
     body: bytes
     tlvs: bytes
     since: float  # loop time
+    taken: Callable[[], None] | None = None  # called when a client has it, or does not want it
 
 
 class Receiver(Protocol):
@@ -105,8 +106,13 @@ class Receipts:
     def answered(self, token: int, status: int) -> None:
         """By the client. A refusal for good is its own business."""
         known = self._under_way.pop(token, None)
-        if known is not None and status in TEMPORARY:
-            self._waiting.append(known[1])
+        if known is None:
+            return
+        receipt = known[1]
+        if status in TEMPORARY:
+            self._waiting.append(receipt)
+        elif receipt.taken is not None:
+            receipt.taken()
 
     def left(self, receiver: Receiver) -> None:
         """Its bind ended: whether it took what was under way is not known."""

@@ -7,9 +7,8 @@
 
 A text that holds the recipient's own reject link already goes as it came: nobody else can make one. If the text with
 its notice no longer fits one segment, its segments are one message (`several`): the client hears ESME_ROK and the id of
-the first one only if all were accepted, and its next attempt sends all of it under a new reference. A receipt is asked
-for on the first segment alone: it carries the id that the client was told, so the client gets it once. That segment is
-sent last: then its receipt does not overtake the answer, and says most about the whole.
+the first one only if all were accepted, and its next attempt sends all of it under a new reference. Their receipts are
+made one again (`fold`). The first segment is sent last: then its receipt does not overtake the answer.
 
 Nothing is sent for a client that is gone: it has no answer and will come again.
 """
@@ -42,6 +41,7 @@ from gateway.smpp.pdu import (
     walk_submit_sm,
 )
 from gateway.smpp.several import send_all
+from gateway.smpp.split import Splitter
 from gateway.smpp.statuses import ESME_RINVSCHED, ESME_RSYSERR, OF_REASON
 from gateway.smpp.text import Notice, Text, Unfit
 from gateway.smpp.times import ahead_s
@@ -70,6 +70,7 @@ class Bind(Protocol):
     groups: Groups
     alphabets: tuple[Alphabet | None, ...]  # what the client means by each data_coding
     block_status: int  # what the account has for a refusal
+    splitter: Splitter | None  # sends what became several; None: no receipts of the account's are folded
     patient: bool  # it pays to wait for the other parts of a long message
     noted: Callable[[bytes, int], None] | None  # hears of each commercial message: its number, its brand's code
 
@@ -225,8 +226,14 @@ class Submit(Question):
         bodies = text.bodies(self.pdu, self.at, found, notice, reference=bind.reference, reserve=self.way.reserve)
         if len(bodies) == 1:
             smsc.send(SUBMIT_SM, bodies[0], self)
-        else:
+        elif bind.splitter is None:
             send_all(smsc, bodies, self.answered)
+        else:
+            bind.splitter.send(self, smsc, bodies, self._answered)
+
+    def _answered(self, status: int, body: bytes) -> None:
+        """As `answered`, when what was sent is written down."""
+        self.bind.answer(self.sequence, status, body)
 
     def fail(self) -> None:
         """A fault of our own is temporary (promise I4)."""
