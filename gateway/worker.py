@@ -36,11 +36,12 @@ from gateway.pipeline import Pipeline
 from gateway.policy.listener import PolicyDoor
 from gateway.registry_client import RegistryClient
 from gateway.smpp import handsets_redis, handsets_sqlite, ids_sqlite
+from gateway.smpp.fold import Folds
 from gateway.smpp.handsets import Handsets
 from gateway.smpp.ids import IdKeys, MessageIds
 from gateway.smpp.ids_redis import RedisIds
 from gateway.smpp.listener import SmppDoor
-from gateway.smpp.mo import Refusals
+from gateway.smpp.mo import Refusals, speakers
 from gateway.smpp.pool import SmscPool
 from gateway.smtp.delivered import READ, WRITE, Delivered
 from gateway.smtp.delivered_redis import RedisStore
@@ -167,6 +168,7 @@ class Worker:
         }
         self._refusals: Refusals | None = None
         self._ids: MessageIds | None = None
+        self._folds: Folds | None = None
         self._pools: dict[str, SmscPool] = {}
         if any(CARRIES[one.protocol] == "smpp" for one in config.listeners):
             registry = RegistryClient(config.registry.internal_url, keys.internal)
@@ -174,6 +176,7 @@ class Worker:
             self._refusals = Refusals(config, handsets, registry, self._pipeline, self.metrics)
             ids = self._ids = _open_ids(config)
             id_keys = IdKeys(keys.fingerprint)
+            self._folds = Folds(ids, keys.fingerprint, speakers(config))
             self._pools = {
                 name: SmscPool(upstream, config.accounts.values(), ids, id_keys, self.metrics, self._refusals)
                 for name, upstream in config.upstreams.items()
@@ -213,6 +216,8 @@ class Worker:
         self._ticker.cancel()
         if self._refusals is not None:
             await self._refusals.close()
+        if self._folds is not None:
+            await self._folds.close()
         if self._ids is not None:
             await self._ids.close()
         if self._delivered is not None:
@@ -252,7 +257,9 @@ class Worker:
             return SmtpDoor(
                 listener, config, self._pipeline, streams, self.metrics, self._mail, self._delivered, self._keyring
             )
-        return SmppDoor(listener, config, self._pipeline, streams, self.metrics, self._refusals, pools=self._pools)
+        return SmppDoor(
+            listener, config, self._pipeline, streams, self.metrics, self._refusals, self._folds, pools=self._pools
+        )
 
     def _tick(self) -> None:
         """Once a second: what is known of the world without traffic."""
@@ -262,8 +269,9 @@ class Worker:
             self._delivered.poll()
         if self._refusals is not None:
             self._refusals.poll()
-        if self._ids is not None:
+        if self._ids is not None and self._folds is not None:
             self._ids.poll()
+            self._folds.poll()
         self._keyring.look(self._loop.time())
         status, metrics = self.index.status, self.metrics
         metrics.index_up = int(status.reason is None)
