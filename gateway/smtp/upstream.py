@@ -74,6 +74,7 @@ class SmtpUpstream:
         self._retry_at = 0.0  # while every host fails: no attempt to connect before
         self._unreachable = UNREACHABLE  # what is said then
         self._logged: dict[Host, tuple[str, float]] = {}  # why and when a host's failure was in the log
+        self._starting: asyncio.Task[None] | None = None
         self._started = False
         self._narrowed_until = 0.0
         self._closed = False
@@ -86,6 +87,11 @@ class SmtpUpstream:
 
     async def start(self) -> None:
         """Connect to each host once, to learn what it offers; its absence is no error."""
+        if self._starting is None:
+            self._starting = self._loop.create_task(self._ask_all())
+        await self._starting  # as each of the doors that share this pool does
+
+    async def _ask_all(self) -> None:
         for host in self._hosts.all:
             if self._room <= 0:
                 await asyncio.gather(*self._opening)
@@ -113,6 +119,8 @@ class SmtpUpstream:
         """Let idle connections go, break the others, answer who still waits."""
         self._closed = True
         self._sweeper.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)

@@ -230,6 +230,13 @@ async def test_connections_go_to_hosts_by_weight_and_to_one_that_is_back(monkeyp
         await eventually_async(back, within=30, what="traffic at the host that is back")
 
 
+async def test_however_many_doors_start_each_host_is_asked_once() -> None:
+    async with Hop() as one, Hop() as other, pooled(one.port, other.port) as upstream:
+        await asyncio.gather(*(upstream.start() for _ in range(5)))
+        assert upstream.extensions is not None
+        assert (one.connections, other.connections) == (1, 1)
+
+
 async def test_each_host_is_shown_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
     monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.05)
