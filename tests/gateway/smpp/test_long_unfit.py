@@ -93,17 +93,32 @@ async def test_what_waits_for_the_notice_is_refused_with_it() -> None:
         assert places(centre) == [(7, 4, 4)], "the notice alone, which nobody sees"
 
 
-@pytest.mark.usefixtures("waits")
 async def test_a_verdict_that_comes_after_it_changes_nothing() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        (bind,) = gate.door.sessions
+        bind.patient = False
         gate.judge.late = True
         sequences = [client.ask(SUBMIT, part_of(1)), client.ask(SUBMIT, binary(2))]
         await eventually_async(lambda: len(gate.judge.waiting) == 2, within=30)
         gate.judge.late = False
         gate.judge.release()
         assert await statuses(client, sequences) == [SUBMITFAIL] * 2
+        assert await send(client, part_of(3)) == [SUBMITFAIL]
         assert centre.messages == []
         assert gate.judge.asked == [CANONICAL]
+
+
+async def test_nor_does_the_end_of_the_time_that_others_were_waited_for() -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        timers: list[Callable[[], None]] = []
+        (bind,) = gate.door.sessions
+        bind.later = lambda _, action: timers.append(action)  # type: ignore[assignment, return-value]
+        assert await send_at_once(client, part_of(1), binary(2)) == [SUBMITFAIL] * 2
+        (time_is_up,) = timers
+        time_is_up()
+        assert await send(client, part_of(3)) == [SUBMITFAIL]
+        assert bind.patient, "nobody was waited for in vain"
+        assert centre.messages == []
 
 
 @pytest.mark.usefixtures("hurries")

@@ -184,11 +184,12 @@ async def test_i1_a_distribution_list_is_refused_and_nothing_sent() -> None:
 )
 async def test_i6_where_no_text_is_to_be_changed_it_goes_on_as_it_came(source: bytes, tlvs: bytes) -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
-        body = multi_body(sme(number(1)), b"\2aile\0", sme(b"12", 0), source=source, tlvs=tlvs)
+        wanted = [sme(number(1)), b"\2aile\0", sme(b"12", 0), sme(number(2), ton=5)]
+        body = multi_body(*wanted, source=source, tlvs=tlvs)
         answer = await client.converse(SUBMIT_MULTI, body)
         assert (answer.command, answer.status, answer.body) == (MULTI_RESP, ROK, b"1\0\0")
         assert centre.asked == [(SUBMIT_MULTI, body)]
-        assert gate.judge.asked == [b"+" + number(1), None, None]
+        assert gate.judge.asked == [b"+" + number(1), None, None, None], "an address of another type is no number"
 
 
 async def test_i4_an_informational_one_waits_for_all_its_lines_in_the_journal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -190,6 +191,15 @@ async def test_i1_without_a_source_it_could_be_any_text(monkeypatch: pytest.Monk
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         assert (await client.converse(REPLACE, replace_body(b""))).status == REPLACEFAIL
         assert centre.asked == []
+
+
+async def test_i1_a_stream_whose_texts_may_declare_themselves_commercial_is_not_replaced_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(STREAMS, b"OTP", replace(INFORMATIONAL, may_declare=True))
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+        assert (await client.converse(REPLACE, replace_body(b"OTP"))).status == REPLACEFAIL
+        assert (centre.asked, gate.judge.refused) == ([], [Reason.UNFIT])
 
 
 async def test_a_malformed_replace_sm_and_a_fault_of_our_own() -> None:

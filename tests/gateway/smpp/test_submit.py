@@ -264,6 +264,21 @@ async def test_i2_parts_of_another_bind_hear_when_the_notice_is_lost_with_the_fi
         assert (answer.sequence, answer.status) == (waiting, SYSERR)
 
 
+async def test_i4_a_part_whose_own_smsc_is_lost_while_it_waits_may_come_again() -> None:
+    async with smsc() as centre, house(centre.port) as gate, gate.client() as one, gate.client() as two:
+        centre.behaviour.holding = True
+        one.ask(SUBMIT, part_of(1))
+        await eventually_async(lambda: len(centre.messages) == 1, within=30)
+        two.ask(SUBMIT, part_of(2))
+        await eventually_async(lambda: len(groups_of(gate)) == 1, within=30)
+        centre.sessions[1].abort()
+        await eventually_async(lambda: [door.smsc is None for door in gate.door.sessions].count(True) == 1, within=30)
+        centre.behaviour.holding = False
+        centre.release()
+        assert [(await one.hear()).status, (await two.hear()).status] == [ROK, SYSERR]
+        assert gate.errors("internal") == 0
+
+
 def groups_of(gate: object) -> list[object]:
     (esme,) = gate.door._esmes.values()  # type: ignore[attr-defined]
     return [known for known in esme.groups._known.values() if len(known.taken) == 2]
