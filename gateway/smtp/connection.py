@@ -196,6 +196,7 @@ class Connection(asyncio.Protocol):
             raise Failed("tls", f"the handshake was cut off: {error}") from None
         if transport is None:
             raise Failed("tls", "the handshake was cut off")
+        transport.set_write_buffer_limits(high=limits.SMTP_WRITE_OCTETS)  # else it would take half a megabyte
         self._transport = transport
 
     # what the loop tells

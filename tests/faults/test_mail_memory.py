@@ -1,7 +1,8 @@
 """What mail costs in memory, measured at a worker process of `izinli serve`: its peak, as the kernel kept it.
 
 A message in flight may cost what it has in octets and three tenths of that (promise I7); BASE is what a worker needs
-besides, whatever the number of messages: scratch room for one of them at a time, and the sockets' own buffers.
+besides, whatever the number of messages: scratch room for one of them at a time, and the sockets' own buffers. A
+connection in TLS costs TLS more, whatever it carries: OpenSSL's state and records.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,13 +22,16 @@ import pytest
 from gateway.config import Address
 from gateway.demo.house import House
 from gateway.limits import KIB, MIB, SMTP_SESSIONS_MAX
+from tests.certificates import make_authority
 from tests.conftest import eventually_async
 from tests.gateway.smtp.support import Client
 
 BASE = 32 * MIB
+TLS = 128 * KIB
 SHARE = 1.3
 SIZE = 5 * MIB
 MESSAGES = 20
+SMALL = 600  # messages, so many that BASE does not hide them
 CONSENTED = b"ayse.yilmaz@example.com.tr"
 CAMPAIGN, RECEIPTS = b"a@kampanya.example.com.tr", b"a@bilgi.example.com.tr"
 
@@ -49,14 +55,19 @@ LETTERS = {
 
 @dataclass
 class DeafHop:
-    """A next hop that grants DATA and then reads nothing, until it is told to."""
+    """A next hop that grants DATA and then reads nothing, until it is told to.
 
+    `tls` is what it asks of its clients: nothing, that they say STARTTLS, or that they begin so ("implicit").
+    """
+
+    tls: str = "none"
     data: int = 0
     messages: list[int] = field(default_factory=list)  # their octets
     listening: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     floods: int = 0
     _flooding: bool = False
+    _context: ssl.SSLContext | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def flood(self) -> None:
@@ -66,9 +77,17 @@ class DeafHop:
             writer.transport.abort()
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[DeafHop]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MIB)
-        self.port = server.sockets[0].getsockname()[1]
+    async def open(self, directory: Path | None = None) -> AsyncIterator[DeafHop]:
+        """Listen; `directory` takes the certificate that TLS needs."""
+        if directory is not None and self.tls != "none":
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*make_authority(directory / "authority").issue("hop.example.test"))
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)  # or the kernel would read megabytes for us
+        sock.bind(("127.0.0.1", 0))
+        at_once = self._context if self.tls == "implicit" else None
+        server = await asyncio.start_server(self._serve, sock=sock, limit=4 * KIB, ssl=at_once, backlog=1000)
+        self.port = sock.getsockname()[1]
         try:
             yield self
         finally:
@@ -86,7 +105,12 @@ class DeafHop:
             while line := await reader.readline():
                 verb = line[:4].upper()
                 if verb == b"EHLO":
-                    writer.write(b"250-hop.example.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n")
+                    starttls = b"250-STARTTLS\r\n" if self.tls == "starttls" else b""
+                    writer.write(b"250-hop.example.test\r\n250-PIPELINING\r\n%b250 8BITMIME\r\n" % starttls)
+                elif verb == b"STAR":
+                    assert self._context is not None
+                    writer.write(b"220 2.0.0 go on\r\n")
+                    await writer.start_tls(self._context)
                 elif verb == b"DATA":
                     writer.write(b"354 go on\r\n")
                     self.data += 1
@@ -146,9 +170,13 @@ class Worker:
 
 
 @asynccontextmanager
-async def working(directory: Path, hop_port: int) -> AsyncIterator[Worker]:
+async def working(directory: Path, hop: DeafHop, connections_max: int = 40) -> AsyncIterator[Worker]:
     """Both planes with the embedded index, and the worker, warm."""
-    edits = [("127.0.0.1:2526", f"127.0.0.1:{hop_port}"), ("# connections_max = 20 ", "connections_max = 40 ")]
+    keys = {"none": "", "starttls": 'tls = "encrypt"\n', "implicit": 'tls = "encrypt"\ntls_implicit = true\n'}
+    edits = [
+        ("127.0.0.1:2526", f"127.0.0.1:{hop.port}"),
+        ("# connections_max = 20 ", f"{keys[hop.tls]}connections_max = {connections_max} "),
+    ]
     house = House(directory, edits)
     try:
         await asyncio.to_thread(house.import_consents)
@@ -177,11 +205,25 @@ async def begin(client: Client, sender: bytes, content: bytes, *recipients: byte
         await client.writer.drain()
 
 
-@pytest.mark.parametrize("kind", list(LETTERS))
-async def test_i7_a_message_in_flight_costs_its_octets_and_three_tenths(tmp_path: Path, kind: str) -> None:
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Room for thousands of sockets in this process and those that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("kind", "tls"),
+    [*((kind, "none") for kind in LETTERS), ("dotted", "starttls"), ("campaign with an attachment", "implicit")],
+)
+async def test_i7_a_message_in_flight_costs_its_octets_and_three_tenths(tmp_path: Path, kind: str, tls: str) -> None:
     """Held at its last octet by the client, then by a next hop that does not read; afterwards there is room again."""
     sender, content = LETTERS[kind]
-    async with DeafHop().open() as hop, working(tmp_path, hop.port) as worker, AsyncExitStack() as stack:
+    async with DeafHop(tls).open(tmp_path) as hop, working(tmp_path, hop) as worker, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(worker.client()) for _ in range(MESSAGES)]
         before = worker.forget_peak()
         bound = before + MESSAGES * int(SIZE * SHARE) + BASE
@@ -203,10 +245,38 @@ async def test_i7_a_message_in_flight_costs_its_octets_and_three_tenths(tmp_path
             assert worker.peak < bound
 
 
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+async def test_i7_so_do_many_small_ones_each_on_a_connection_of_its_own(tmp_path: Path, tls: str) -> None:
+    """A message that would be cheaper to join and send at once must not stand in memory again for each step."""
+    content = filled(PLAIN, size=100 * KIB)
+    with many_files():
+        async with (
+            DeafHop(tls).open(tmp_path) as hop,
+            working(tmp_path, hop, SMALL) as worker,
+            AsyncExitStack() as stack,
+        ):
+            clients = [await stack.enter_async_context(worker.client()) for _ in range(SMALL)]
+            before = worker.forget_peak()
+            for client in clients:
+                await begin(client, RECEIPTS, content)
+            await eventually_async(
+                lambda: worker.status("VmRSS") > before + SMALL * len(content) * 0.9, within=60, what="all held"
+            )
+            for client in clients:
+                client.writer.write(b".\r\n")
+            await eventually_async(lambda: hop.data == SMALL, within=60, what="DATA at the next hop")
+            hop.listening.set()
+            async with asyncio.timeout(120):
+                assert {(await client.hear())[0] for client in clients} == {250}
+            assert min(hop.messages) > len(content)
+            needed = worker.peak - before - SMALL * TLS * (tls != "none")
+            assert needed < SMALL * int(len(content) * SHARE) + BASE
+
+
 async def test_i7_a_thousand_recipients_share_one_message(tmp_path: Path) -> None:
     """Each has a copy of its own with a trace field of its own; in memory there is one message."""
     content = filled(PLAIN)
-    async with DeafHop().open() as hop, working(tmp_path, hop.port) as worker, worker.client() as client:
+    async with DeafHop().open() as hop, working(tmp_path, hop) as worker, worker.client() as client:
         before = worker.forget_peak()
         recipients = [b"r%d@example.com.tr" % number for number in range(1000)]
         await begin(client, RECEIPTS, content, *recipients)
@@ -227,7 +297,7 @@ async def test_i7_ten_thousand_parts_are_no_more_than_their_octets(
     head = MIXED.replace(b"mixed", kind)
     content = filled(head, TEXT_PART + b"x" * 400 + b"\r\n") + b"--b--\r\n"
     assert content.count(b"--b\r\n") > 10_000
-    async with DeafHop().open() as hop, working(tmp_path, hop.port) as worker, worker.client() as client:
+    async with DeafHop().open() as hop, working(tmp_path, hop) as worker, worker.client() as client:
         hop.listening.set()
         before = worker.forget_peak()
         await begin(client, sender, content)
@@ -239,10 +309,8 @@ async def test_i7_ten_thousand_parts_are_no_more_than_their_octets(
 
 async def test_i7_two_thousand_idle_sessions_fit_60_mb(tmp_path: Path) -> None:
     """The bound of a worker; one more hears so at once, and nobody's session is disturbed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))  # the worker inherits it
-    try:
-        async with DeafHop().open() as hop, working(tmp_path, hop.port) as worker, AsyncExitStack() as stack:
+    with many_files():
+        async with DeafHop().open() as hop, working(tmp_path, hop) as worker, AsyncExitStack() as stack:
             before = worker.forget_peak()
             for _ in range(SMTP_SESSIONS_MAX // 100):
                 hundred = [await stack.enter_async_context(worker.client()) for _ in range(100)]
@@ -252,13 +320,11 @@ async def test_i7_two_thousand_idle_sessions_fit_60_mb(tmp_path: Path) -> None:
             writer.close()
             assert await hundred[0].converse(b"NOOP") == [250]
             assert worker.peak - before < 2000 * 30 * KIB
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_i7_ten_megabytes_of_banner_cost_the_worker_nothing(tmp_path: Path) -> None:
     """At a next hop that was in order when the worker began; clients are told to come back."""
-    async with DeafHop().open() as hop, working(tmp_path, hop.port) as worker, worker.client() as client:
+    async with DeafHop().open() as hop, working(tmp_path, hop) as worker, worker.client() as client:
         hop.listening.set()
         await begin(client, RECEIPTS, PLAIN)
         assert (await client.say(b"."))[0] == 250
