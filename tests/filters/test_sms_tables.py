@@ -1,15 +1,22 @@
 """Golden vectors of the alphabets (3GPP TS 23.038 §6.2.1, A.2.1, A.3.1), and what the notice needs of them.
 
-They hold the decoder of `gateway.demo.gsm` to the standard, which the properties of cut texts are read with.
+They hold two decoders to the standard: that of `gateway.demo.gsm`, which the properties of cut texts are read with, and
+that of `filters.gsm`, which reads what citizens answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from filters import gsm
 from filters.notice import INVARIANT
 from filters.sms import Alphabet, segments
-from gateway.demo.gsm import Elements, decode
+from gateway.demo import gsm as demo
+from gateway.demo.gsm import Elements
+
+Decode = Callable[[bytes, Elements], str]
 
 SINGLE, LOCKING = (0x24, b"\1"), (0x25, b"\1")
 BOTH = (LOCKING, SINGLE)
@@ -27,15 +34,30 @@ DEFAULT_ROWS = (
 EXTENSION = {0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€"}
 
 
-def test_the_default_alphabet() -> None:
+def of_a_handset(septets: bytes, elements: Elements = ()) -> str:
+    return demo.decode(septets, 0, elements)
+
+
+def of_the_gateway(septets: bytes, elements: Elements = ()) -> str:
+    shifts = b"".join(bytes((element, len(value))) + value for element, value in elements)
+    return gsm.decode(Alphabet.SEPTET, 0, shifts, septets)
+
+
+@pytest.fixture(params=[of_a_handset, of_the_gateway])
+def decode(request: pytest.FixtureRequest) -> Decode:
+    """Each decoder."""
+    return request.param
+
+
+def test_the_default_alphabet(decode: Decode) -> None:
     septets = bytes(septet for septet in range(128) if septet != 0x1B)
-    assert decode(septets, 0) == "".join(DEFAULT_ROWS)
+    assert decode(septets, ()) == "".join(DEFAULT_ROWS)
 
 
 @pytest.mark.parametrize("elements", [(), (SINGLE,), (LOCKING,), BOTH])
-def test_the_extension_of_the_default_alphabet_stands_in_all_tables(elements: Elements) -> None:
+def test_the_extension_of_the_default_alphabet_stands_in_all_tables(decode: Decode, elements: Elements) -> None:
     for septet, letter in EXTENSION.items():
-        assert decode(bytes((0x1B, septet)), 0, elements) == letter
+        assert decode(bytes((0x1B, septet)), elements) == letter
 
 
 @pytest.mark.parametrize(
@@ -52,14 +74,14 @@ def test_the_extension_of_the_default_alphabet_stands_in_all_tables(elements: El
         ("1b47 1b49 1b53", (), "GIS"),  # what an old handset shows of the single shift
     ],
 )
-def test_the_turkish_tables(septets: str, elements: Elements, text: str) -> None:
-    assert decode(bytes.fromhex(septets), 0, elements) == text
+def test_the_turkish_tables(decode: Decode, septets: str, elements: Elements, text: str) -> None:
+    assert decode(bytes.fromhex(septets), elements) == text
 
 
 @pytest.mark.parametrize("elements", [(), (SINGLE,), (LOCKING,), BOTH])
-def test_the_letters_of_a_notice_have_one_code_in_all_tables(elements: Elements) -> None:
+def test_the_letters_of_a_notice_have_one_code_in_all_tables(decode: Decode, elements: Elements) -> None:
     octets = bytes(sorted(INVARIANT))
-    assert decode(octets, 0, elements) == octets.decode("ascii")
+    assert decode(octets, elements) == octets.decode("ascii")
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,22 @@ def test_the_notice_becomes_a_part_with_sar_tlvs(coding: int) -> None:
     assert {got.esm_class for got in extra} == {0}
 
 
+@pytest.mark.parametrize("sar", [False, True])
+def test_what_spills_over_the_last_part_has_its_shift_table_too(*, sar: bool) -> None:
+    """Of a notice that fills two parts; each part is decoded on its own (TS 23.040 §9.2.3.24.15)."""
+    header, words = (b"" if sar else b"\0\3\7\2\2") + b"\x24\1\1", b"\x1bs" * 20
+    body = submit_body(bytes((len(header),)) + header + words, esm=0x40, tlvs=tlv(0x20C, b"\0\7") * sar)
+    if sar:
+        body += tlv(0x20E, b"\2") + tlv(0x20F, b"\2")
+    whole, at, one = found(body)
+    bodies = text.last_part(whole, at, one, b"x" * 170, reserve=5)
+    assert bodies is not None
+    got = [_received("1", "izinli", made) for made in bodies]
+    assert [part.place() for part in got] == [(7, 3, 2), (7, 3, 3)]
+    assert [dict(part.elements)[0x24] for part in got] == [b"\1"] * 2
+    assert "".join(part.text for part in got) == "ş" * 20 + "x" * 170
+
+
 def test_a_part_in_message_payload() -> None:
     body = submit_body(b"", esm=0x40, tlvs=tlv(0x0424, b"\5\0\3\7\2\1Merhaba"))
     _, part, extra = parts_of(body)
