@@ -34,9 +34,11 @@ from gateway.cli_common import (
     settings_of,
 )
 from gateway.cli_index import index_app
+from gateway.cli_journal import journal_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
 app.add_typer(index_app, name="index")
+app.add_typer(journal_app, name="journal")
 
 BrandCode = Annotated[int, typer.Option("--brand", help="İYS brand code.")]
 

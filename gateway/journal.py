@@ -2,6 +2,8 @@
 
     data_dir/journal/decisions-<UTC time>-<worker>.ndjson
 
+    data_dir/journal/decisions-<UTC time>-<worker>.seals      by which a change shows: `seals.py`
+
 A line names the decision's id (the one in the client's answer), when, for whom (stream, brand), about whom (a keyed
 fingerprint, never an address: promise I9), what and why. All lines of a loop tick go out in one write, so they survive
 the process; a power cut may take the last ones unless `sync` is set. A file is closed at a size or at midnight UTC and
@@ -17,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway import limits
+from gateway.log import logger
+from gateway.seals import Chain
 
 DAY_S = 86_400
 
@@ -36,6 +40,8 @@ class Journal:
         self._day = -1
         self._retry_at = 0.0
         self._torn = False  # the last line of the open file is cut off
+        self._chain = Chain(directory, worker)
+        self._name = ""
         self._second = -1
         self._written_second = b""
 
@@ -61,6 +67,10 @@ class Journal:
                 # What a full disk cut off is no record: a reader skips lines that are not JSON.
                 data = b"\n" + data
             written = os.write(self._file, data)
+            if written < len(data) or self._torn:
+                self._chain.add(data[:written], data.count(b"\n", 0, written))
+            else:
+                self._chain.add(data, len(lines))
             if written < len(data):
                 self._torn = True
                 raise OSError("short write: the disk is full")
@@ -73,10 +83,16 @@ class Journal:
         self._size += len(data)
         return True
 
+    def seal(self) -> None:
+        """Seal what was written since the last seal; to be called about once a second."""
+        self._chain.seal(self.now().decode())
+
     def close(self) -> None:
+        """Finish the file. Its digest goes to the log: kept elsewhere, it makes the seals evidence."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            logger.info("journal file finished", file=self._name, digest=self._chain.end(self.now().decode()))
 
     def _open(self, now: int) -> None:
         """A new file; its name sorts by time and is never one that exists."""
@@ -91,5 +107,17 @@ class Journal:
             except FileExistsError:
                 continue
             self._size, self._day, self._torn = 0, now // DAY_S, False
+            self._name = f"{name}.ndjson"
+            self._begin_chain(self._directory / self._name)
             return
         raise FileExistsError(f"no free name for a journal at {stamp}")
+
+    def _begin_chain(self, path: Path) -> None:
+        """No decision is written down where it could not be sealed. Raises OSError; then the file is gone again."""
+        try:
+            self._chain.begin(path, self.now().decode())
+        except OSError:
+            os.close(self._file)
+            self._file = -1
+            path.unlink()
+            raise

@@ -265,6 +265,7 @@ class Worker:
         """Once a second: what is known of the world without traffic."""
         self._ticker = self._loop.call_later(limits.TICK_S, self._tick)
         self.index.poll()
+        self._journal.seal()
         if self._delivered is not None:
             self._delivered.poll()
         if self._refusals is not None:

@@ -23,14 +23,14 @@ class Clock:
 
 
 def texts(directory: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(directory.iterdir())]
+    return [path.read_bytes() for path in sorted(directory.glob("*.ndjson"))]
 
 
 def test_lines_are_on_disk_when_write_returns(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", 3, clock=Clock(), sync=True)
     assert journal.write([b"1\n", b"2\n"])
     assert journal.write([b"3\n"])
-    (path,) = (tmp_path / "journal").iterdir()
+    (path,) = (tmp_path / "journal").glob("*.ndjson")
     assert path.read_bytes() == b"1\n2\n3\n"
     assert path.name == "decisions-20251125T084000-3.ndjson"
     assert path.stat().st_mode & 0o777 == 0o600
