@@ -1,5 +1,6 @@
 """The configuration of a gateway: `load` gives one frozen object, or every problem of the file at once."""
 
+from filters.passwords import PASSWORD_OCTETS_MAX
 from gateway.config.account import Account
 from gateway.config.dkim import DkimKey, read_signer
 from gateway.config.file import (
@@ -16,7 +17,7 @@ from gateway.config.file import (
 from gateway.config.listener import CARRIES, MAIL_PROTOCOLS, Listener
 from gateway.config.pool import Pool
 from gateway.config.upstream import Upstream
-from gateway.config.values import PASSWORD_OCTETS_MAX, Address, Bind, Network, UnixAddress, is_wide, read_secret
+from gateway.config.values import Address, Bind, Network, UnixAddress, is_wide, read_secret
 
 __all__ = [
     "CARRIES",

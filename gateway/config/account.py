@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from filters.passwords import Hash
 from filters.sms import ALPHABETS, CHARSETS, Alphabet, alphabets
 from gateway import limits
 from gateway.config.listener import Listener
 from gateway.config.pool import read_addresses, rival
 from gateway.config.upstream import Upstream
 from gateway.config.values import secret, word
-from gateway.passwords import Hash, Stored
+from gateway.passwords import Stored
 from gateway.smpp.statuses import ESME_RSUBMITFAIL, VENDOR
 from gateway.toml import Table, meant
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from filters.letters import encode
+from filters.passwords import PASSWORD_OCTETS_MAX
 from gateway.toml import Table
 
-PASSWORD_OCTETS_MAX: Final = 128
 SECRET_LINE_OCTETS_MAX: Final = PASSWORD_OCTETS_MAX + 3  # with CR LF, and one more that shows it is too long
 
 Network = IPv4Network | IPv6Network
