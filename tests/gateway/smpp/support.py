@@ -17,6 +17,7 @@ from gateway.config import Account, Address, Config, Listener, Upstream
 from gateway.demo.smsc import Smsc
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Question
+from gateway.smpp.fold import Folds
 from gateway.smpp.listener import SmppDoor
 from gateway.streams import StreamTable
 
@@ -241,6 +242,7 @@ async def house(
     allow: str = "127.0.0.0/8",
     reserve: int = 5,
     pipeline: Callable[[Metrics], object] | None = None,
+    folds: Folds | None = None,
     listener: Mapping[str, object] = MappingProxyType({}),
     upstream: Mapping[str, object] = MappingProxyType({}),
     **options: object,
@@ -256,7 +258,9 @@ async def house(
     at = Address("127.0.0.1", 0)
     entry = Listener("smpp", at, (ip_network(allow),), "gate.example.test", **listener)  # type: ignore[arg-type]
     through = pipeline(metrics) if pipeline is not None else judge
-    door = SmppDoor(entry, cast(Config, config), cast(Pipeline, through), cast(StreamTable, Streams()), metrics)
+    door = SmppDoor(
+        entry, cast(Config, config), cast(Pipeline, through), cast(StreamTable, Streams()), metrics, None, folds
+    )
     await door.start()
     server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
     try:
