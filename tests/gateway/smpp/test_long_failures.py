@@ -6,6 +6,8 @@ go (`gateway.smpp.long`) make a failure impossible, its test shows that.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from filters.model import Reason
@@ -216,22 +218,22 @@ async def test_8_a_shift_table_in_one_part_alone() -> None:
         assert centre.take_texts() == ["Bir iki ş." + notice_of()]
 
 
+@pytest.mark.parametrize(("sending", "patience_s"), [(send, HARDLY), (send_at_once, FOR_EVER)])
 @pytest.mark.parametrize("amid", [1, 3])
-async def test_8_a_sender_that_cuts_characters_in_two_loses_no_part(amid: int) -> None:
+async def test_8_a_sender_that_cuts_characters_in_two_loses_no_part(
+    amid: int, sending: Callable[..., Awaitable[list[int]]], patience_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """smpplib leaves an escape at the end of a part; without that part the others would never make a message."""
+    monkeypatch.setattr(limits, "SMPP_PARTS_S", patience_s)
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         texts = {n: b"Bir" + b"\x1b" * (n == amid) for n in (1, 2, 3)}
         bodies = [submit_body(b"\5\0\3\7\3" + bytes((n,)) + texts[n], esm=0x40) for n in texts]
-        for sending in (send, send_at_once):
-            seen = len(centre.messages)
-            assert await sending(client, *bodies) == [ROK] * 3
-            came = {(one.place() or (0, 0, 0))[2]: one for one in centre.messages[seen:]}
-            total = max(came)
-            assert {one.place() for one in came.values()} == {(7, total, n) for n in range(1, total + 1)}
-            assert [came[n].user_data[6:] for n in (1, 2)] == [texts[1], texts[2]]
-            end = b"".join(came[n].user_data[6:] for n in range(3, total + 1))
-            assert end == texts[3] + notice_of().encode()
-            assert amid != 3 or came[3].user_data[6:] == texts[3], "no notice behind half a character"
+        assert await sending(client, *bodies) == [ROK] * 3
+        came = {(one.place() or (0, 0, 0))[2]: one for one in centre.messages}
+        assert {one.place() for one in came.values()} == {(7, len(came), n) for n in range(1, len(came) + 1)}
+        assert [came[n].user_data[6:] for n in (1, 2)] == [texts[1], texts[2]]
+        assert b"".join(came[n].user_data[6:] for n in range(3, len(came) + 1)) == texts[3] + notice_of().encode()
+        assert amid != 3 or came[3].user_data[6:] == texts[3], "no notice behind half a character"
 
 
 @pytest.mark.usefixtures("waits")
