@@ -12,9 +12,11 @@
 The cheaper way changes the total of segments, and whoever sends a part later — to another worker, after a restart —
 would put another total into it, of which no handset makes a message. So nothing of it may come later: all parts must
 be here before the first one goes, they are acknowledged only if all were accepted, and are refused together otherwise,
-with a temporary status if any was. The plain way needs none of that: its total depends on the notice alone.
+with a temporary status if any was. The plain way needs none of that: its total depends on the notice and its alphabet
+alone.
 
-If the parts that are all here hold the recipient's own reject link, they go the cheaper way as they are.
+If the parts that are all here hold the recipient's own reject link, they go the cheaper way as they are. A part that
+takes no notice (`refuse_with`) is refused with all parts that are here or come later.
 
 Parts that are not all here are waited for, unanswered and not for long (`limits.SMPP_PARTS_S`). A client that sends the
 next part only when it has the answer to the last one would wait for nothing: its bind is remembered as one that it does
