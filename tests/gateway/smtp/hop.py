@@ -12,6 +12,11 @@ HANG = b"hang"
 """Say nothing any more."""
 HANG_UP = b"hang up"
 """Reset the connection."""
+HALF = b"250 2.0.0 hal"
+"""Begin a reply, and say nothing any more."""
+DRIP = b"drip"
+"""A reply without an end, an octet at a time."""
+DRIP_S = 0.005
 
 DEFAULTS = {
     "CONNECT": b"220 hop.example.test ESMTP\r\n",
@@ -182,6 +187,15 @@ class _Session(asyncio.Protocol):
             self.transport.abort()
         elif answer == HANG:
             self._hung = True
+        elif answer == DRIP:
+            self._hung = True
+            self._drip(0)
         else:
+            self._hung = answer == HALF
             self.transport.write(answer)
         return answer
+
+    def _drip(self, at: int) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(b"250-x\r\n"[at : at + 1])
+            asyncio.get_running_loop().call_later(DRIP_S, self._drip, (at + 1) % 7)
