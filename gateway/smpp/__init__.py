@@ -14,6 +14,8 @@
     esme      what the binds of an account share: `rate`, refusals, `receipts`
     mo        what handsets answer: refusals are recorded before anybody hears of them
     handsets  who wrote to a handset last
+    split, fold   what became several at the SMSC: sent, and its receipts made one again; `fold_state`, `receipt_pdu`: pure
+    ids       the memory of the SMSC's message ids, which all workers share; `fold_memory`
     listener, connection   sockets to sessions, sessions to submits
 
 An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.
