@@ -21,6 +21,7 @@ from tests.conftest import require
 
 PORT = 2775
 _FRAME_HEADERS = 14 + 20 + 20  # Ethernet, IPv4 and TCP, as text2pcap writes them
+_NO_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")  # tshark shows octets as they are
 _MALFORMED = re.compile(r"\[Malformed Packet: (.*)\]")
 
 
@@ -81,11 +82,11 @@ def pdus_of(stream: bytes) -> list[bytes]:
 class Dissection:
     """A PDU as tshark reads it. `fields`: name, start and stop as offsets into the PDU, in tshark's order.
 
-    `malformed`: the protocol that tshark found malformed (`SMPP`, or what it looked for in the text), or None.
+    `malformed`: the protocols that tshark found malformed (`SMPP`, or what it looked for in the text).
     """
 
     fields: list[tuple[str, int, int]] = field(default_factory=list)
-    malformed: str | None = None
+    malformed: frozenset[str] = frozenset()
 
     def places(self, name: str) -> list[tuple[int, int]]:
         return [(start, stop) for found, start, stop in self.fields if found == name]
@@ -104,7 +105,7 @@ def dissect(directory: Path, pdus: Sequence[bytes]) -> list[Dissection]:
     command = [require("tshark"), "-r", str(capture), "-d", f"tcp.port=={PORT},smpp", "-T", "pdml"]
     command += ["-J", "smpp _ws.malformed"]
     told = subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
-    packets = ElementTree.fromstring(told).findall("packet")
+    packets = ElementTree.fromstring(_NO_XML.sub("?", told.decode("utf-8", "replace"))).findall("packet")
     assert len(packets) == len(pdus), "text2pcap wrote other packets"
     return [_dissection(packet) for packet in packets]
 
@@ -120,9 +121,6 @@ def _dissection(packet: ElementTree.Element) -> Dissection:
         for found in one.iter("field"):
             start = int(found.get("pos", "0")) - _FRAME_HEADERS
             fields.append((found.get("name", ""), start, start + int(found.get("size", "0"))))
-    malformed = [
-        match[1]
-        for one in packet.iter()
-        if (match := _MALFORMED.search(one.get("showname", "") + one.get("show", ""))) is not None
-    ]
-    return Dissection(fields, malformed[0] if malformed else None)
+    said = (one.get("showname", "") for one in packet.iter())
+    malformed = frozenset(match[1] for one in said if (match := _MALFORMED.search(one)) is not None)
+    return Dissection(fields, malformed)

@@ -150,4 +150,4 @@ async def test_a_window_of_one_on_the_wire(tmp_path: Path) -> None:
     said = pdus_of(here.answered) + pdus_of(there.asked)
     for pdu, found in zip(said, await asyncio.to_thread(dissect, tmp_path, said), strict=True):
         assert found.places("smpp.command_id") == [(4, 8)], f"tshark looked at it: {pdu.hex()}"
-        assert found.malformed is None, pdu.hex()
+        assert not found.malformed, pdu.hex()
