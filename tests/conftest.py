@@ -42,7 +42,7 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 # Left out of `make check`, like whatever is marked `slow`: they wait for real processes, databases and deadlines.
 SLOW = (
     *("bench/", "faults/", "properties/", "registry/", "gateway/test_cli.py", "gateway/test_index"),
-    *("gateway/smpp/test_mo.py", "gateway/smpp/test_handsets.py"),
+    *("gateway/smpp/test_mo.py", "gateway/smpp/test_handsets.py", "gateway/smpp/test_hostile"),
     *("gateway/smpp/test_listener.py", "gateway/smpp/test_secured.py", "gateway/smpp/test_upstream.py"),
     *("gateway/smpp/test_accounts.py", "gateway/smpp/test_link.py", "gateway/smpp/test_multi.py"),
     *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream", "gateway/smtp/test_hostile_hop.py"),

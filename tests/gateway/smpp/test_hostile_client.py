@@ -13,6 +13,7 @@ from gateway import limits
 from tests.conftest import eventually_async
 from tests.gateway.smpp.hostile import MANY, MEMORY_MAX, End, resident, scripted
 from tests.gateway.smpp.support import (
+    ALERT,
     BIND_TRX,
     CANCEL,
     DATA,
@@ -237,6 +238,25 @@ async def test_i7_a_client_that_never_reads_what_it_asks_for(monkeypatch: pytest
         await eventually_async(lambda: gate.errors("timeout") == 1, within=60)
         assert resident() - before < MEMORY_MAX
         assert flooding.cancel(), "more is read than is heard"
+        await eventually_async(lambda: not gate.door.sessions and not gate.door.links, within=60)
+        monkeypatch.setattr(limits, "SMPP_INACTIVITY_S", 90.0)
+        async with gate.client() as other:
+            await works(other)
+
+
+async def test_i7_a_client_that_never_reads_what_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its SMSC is read no further either, and both ends of it go."""
+
+    async def talkative(end: End) -> None:
+        while True:
+            await end.say(pdu(ALERT, 1, bytes(60_000)))
+
+    quick(monkeypatch)
+    async with scripted(talkative) as centre, house(centre.port) as gate, gate.client() as client:
+        client.writer.transport.pause_reading()
+        before = resident()
+        await eventually_async(lambda: gate.errors("timeout") == 1, within=60)
+        assert resident() - before < MEMORY_MAX
         await eventually_async(lambda: not gate.door.sessions and not gate.door.links, within=60)
         monkeypatch.setattr(limits, "SMPP_INACTIVITY_S", 90.0)
         async with gate.client() as other:
