@@ -44,6 +44,7 @@ SLOW = (
     *("bench/", "faults/", "properties/", "registry/", "gateway/test_cli.py", "gateway/test_index"),
     *("gateway/smpp/test_mo.py", "gateway/smpp/test_handsets.py", "gateway/smpp/test_hostile"),
     *("gateway/smpp/test_listener.py", "gateway/smpp/test_secured.py", "gateway/smpp/test_upstream.py"),
+    *("gateway/smpp/test_pool.py", "gateway/smpp/test_deliveries.py", "gateway/smpp/test_owners.py"),
     *("gateway/smpp/test_accounts.py", "gateway/smpp/test_link.py", "gateway/smpp/test_multi.py"),
     *("gateway/smtp/test_listener.py", "gateway/smtp/test_upstream", "gateway/smtp/test_hostile_hop.py"),
     *("gateway/smtp/test_late.py", "gateway/smtp/test_undisturbed.py", "gateway/smtp/test_spellings.py"),

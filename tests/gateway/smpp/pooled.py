@@ -21,10 +21,29 @@ from gateway.smpp.mo import Refusals
 from gateway.smpp.pool import SmscPool
 from gateway.streams import StreamTable
 from tests.conftest import eventually_async
-from tests.gateway.smpp.support import BIND_TRX, LOGIN, UPSTREAM_LOGIN, Client, House, Judge, Streams
+from tests.gateway.smpp.support import (
+    BIND_TRX,
+    DELIVER,
+    ENQUIRE,
+    LOGIN,
+    RESP,
+    SUBMIT,
+    UPSTREAM_LOGIN,
+    Client,
+    House,
+    Judge,
+    Pdu,
+    Streams,
+    pdu,
+    submit_body,
+    tlv,
+)
+from tests.gateway.smpp.test_upstream import Bare
 
 OTHER_LOGIN = ("banka", "gizli456")
 KEYS = IdKeys(b"k" * 32)
+ROK, RECEIPT = 0, 0x04
+TEXT = b"id:%b sub:001 dlvrd:001 submit date:2611251430 done date:2611251430 stat:DELIVRD err:000 text:"
 
 
 @dataclass
@@ -101,3 +120,65 @@ async def pooled(
         await door.drain(5)
         await smscs.close()
         await ids.close()
+
+
+def receipt_body(in_text: bytes = b"", in_tlv: bytes = b"") -> bytes:
+    tlvs = tlv(0x1E, in_tlv + b"\0") if in_tlv else b""
+    text = TEXT % in_text if in_text else b""
+    return submit_body(text, source=b"905550000001", dest=b"ORNEK", ton=5, esm=RECEIPT, tlvs=tlvs)
+
+
+def mo_body(dest: bytes, text: bytes = b"Merhaba") -> bytes:
+    return submit_body(text, source=b"905550000001", dest=dest)
+
+
+class Centre(Bare):
+    """An SMSC of one bind whose every word a test chooses; its own requests are numbered from 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = self.taken = 0
+
+    async def take(self, message_id: bytes) -> None:
+        """Accept the next submit."""
+        submits = await self.submits(self.taken + 1)
+        self.say(pdu(SUBMIT | RESP, submits[self.taken].sequence, message_id + b"\0"))
+        self.taken += 1
+
+    def deliver(self, body: bytes, command: int = DELIVER) -> int:
+        self.asked += 1
+        self.say(pdu(command, self.asked, body))
+        return self.asked
+
+    async def answer(self, sequence: int, command: int = DELIVER) -> Pdu:
+        """Ours to a request of its own."""
+
+        def found() -> list[Pdu]:
+            return [one for one in self.heard if one.command == command | RESP and one.sequence == sequence]
+
+        await eventually_async(lambda: bool(found()), within=30)
+        (one,) = found()
+        return one
+
+
+async def sent(client: Client, centre: Centre, message_id: bytes) -> None:
+    """A message that the SMSC took."""
+    sequence = client.submit(source=b"OTP")
+    await centre.take(message_id)
+    answer = await client.hear()
+    assert (answer.command, answer.status, answer.sequence) == (SUBMIT | RESP, ROK, sequence)
+    assert answer.body == message_id + b"\0"
+
+
+async def taken(client: Client, status: int = ROK) -> Pdu:
+    """The next delivery, answered."""
+    heard = await client.hear()
+    assert heard.command == DELIVER
+    client.writer.write(pdu(DELIVER | RESP, heard.sequence, b"\0", status=status))
+    return heard
+
+
+async def silent(*clients: Client) -> None:
+    """Nothing came."""
+    for client in clients:
+        assert (await client.converse(ENQUIRE)).command == ENQUIRE | RESP
