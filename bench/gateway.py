@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import messages, programs
+from bench import messages, programs, smpp_wire
 from bench.process import START_S_MAX, Program, free_port, run, which
+from bench.smpp_load import HUNDRED
 
 BRAND = 100001
 SYSTEM_ID = "marka"
 PASSWORD = "ornek123"  # SMPP 3.4 §5.2.2 leaves eight characters for it
+LOGIN = (SYSTEM_ID, PASSWORD)
+WINDOW_MAX = 1000  # of a bind; above it the gateway would hold the generator back
+BINDS_MAX = 200
 MSISDN = "+905550000001"
 LINK_BASE = "https://ret.example.test"
+LINK = f"{LINK_BASE}/r/".encode()
 
 CONFIGURATION = """\
 data_dir = "data"
@@ -53,6 +58,8 @@ system_id = "{system_id}"
 password_file = "keys/esme.pass"
 upstream_system_id = "izinli"
 upstream_password_file = "keys/smsc.pass"
+window = {window}
+binds_max = {binds}
 [[brand]]
 code = {brand}
 name = "Örnek Market"
@@ -118,6 +125,8 @@ def gateway(
                 link_base=LINK_BASE,
                 system_id=SYSTEM_ID,
                 brand=BRAND,
+                window=WINDOW_MAX,
+                binds=BINDS_MAX,
                 dkim=DKIM if signing else "",
             )
         )
@@ -157,26 +166,39 @@ def prove_notice(directory: Path, program: Program, next_hop: int, file: Path) -
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-    if f"{LINK_BASE}/r/".encode() not in re.sub(rb"=\r?\n", b"", dump.read_bytes()):
+    if LINK not in re.sub(rb"=\r?\n", b"", dump.read_bytes()):
         raise RuntimeError(f"the gateway passed {file.name} without a reject link")
 
 
 def prove_sms_notice(directory: Path, program: Program, next_hop: int) -> None:
     """A submit_sm must arrive with a reject link in it, and as one: two parts would be twice the work of the others."""
+    seen = _seen(directory, program, next_hop, count=1)
+    if LINK not in seen[0]:
+        raise RuntimeError("the gateway passed a submit_sm without a reject link")
+    if len(seen) > 1:
+        raise RuntimeError("the gateway made more than one submit_sm of one")
+
+
+def prove_long_notice(directory: Path, program: Program, next_hop: int) -> None:
+    """One long message among short ones must get one reject link, as each of the others."""
+    seen = _seen(directory, program, next_hop, count=HUNDRED + 1, long=1)
+    if sum(LINK in pdu for pdu in seen) != HUNDRED:
+        raise RuntimeError("the gateway passed a long message without a reject link, or with more than one")
+
+
+def _seen(directory: Path, program: Program, next_hop: int, *, count: int, long: int = 0) -> list[bytes]:
+    """The submit_sm that arrive at the next hop when `count` are sent on one bind."""
     dump = directory / "submit_sm.seen"
     with programs.smpp_sink(directory, next_hop, dump=dump):
         deadline = time.monotonic() + START_S_MAX  # until it has found its next hop, it refuses the bind
         while True:
             dump.write_bytes(b"")
             try:
-                programs.smpp_load(program.port, system_id=SYSTEM_ID, password=PASSWORD, binds=1, window=1, count=1)
+                programs.smpp_load(program.port, login=LOGIN, binds=1, window=count, count=count, long=long)
                 break
             except RuntimeError as why:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{why}\n{program.log_tail()}") from why
                 time.sleep(0.2)
-    seen = dump.read_bytes()
-    if f"{LINK_BASE}/r/".encode() not in seen:
-        raise RuntimeError("the gateway passed a submit_sm without a reject link")
-    if len(seen) != int.from_bytes(seen[:4], "big"):
-        raise RuntimeError("the gateway made more than one submit_sm of one")
+    octets = bytearray(dump.read_bytes())
+    return [bytes(octets[at : at + length]) for at, length, *_ in smpp_wire.walk(octets, len(octets))]

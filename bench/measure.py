@@ -27,12 +27,17 @@ QUICK = Plan(rounds=1, seconds=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run against one program: messages, wall seconds, CPU seconds of the program and of its helper."""
+    """One run against one program: messages, wall seconds, CPU seconds of the program and of its helper.
+
+    `p50_s` and `p99_s`: seconds from a message to its answer, where some were timed.
+    """
 
     messages: int
     seconds: float
     cpu_s: float
     helper_cpu_s: float = 0.0
+    p50_s: float | None = None
+    p99_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,12 @@ class Row:
     def rate(self) -> float:
         """Median messages per second of the whole chain on this machine."""
         return statistics.median(sample.messages / sample.seconds for sample in self.samples)
+
+    def latency_s(self, percentile: int) -> float | None:
+        """Median of the rounds' 50th or 99th percentile; None: no message was timed."""
+        found = [sample.p50_s if percentile == 50 else sample.p99_s for sample in self.samples]
+        timed = [seconds for seconds in found if seconds is not None]
+        return statistics.median(timed) if timed else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE")
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 START_S_MAX = 20.0  # the slowest to start is the gateway with a Redis index; more than this is a failure
 STOP_S_MAX = 10.0  # then it is killed: nothing is lost in a benchmark
@@ -54,6 +55,19 @@ def cpu_seconds(session: int) -> float:
             if int(fields[3]) == session:
                 ticks += sum(map(int, fields[11:15]))
     return ticks * TICK_S
+
+
+def resident_octets(session: int) -> dict[int, int]:
+    """What each process of a session has in memory (VmRSS), by its process id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            if int(fields[3]) == session:
+                found[int(entry.name)] = int((entry / "statm").read_bytes().split()[1]) * PAGE_OCTETS
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,10 @@ class Program:
 
     def log_tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def cpu(self) -> float:
         return cpu_seconds(self.session)

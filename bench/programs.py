@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.process import Missing, Program, free_port, run, which
@@ -215,20 +216,55 @@ def smpp_naive(directory: Path, next_hop: int) -> Iterator[Program]:
 
 
 @contextmanager
-def smpp_sink(directory: Path, port: int, *, dump: Path | None = None) -> Iterator[Program]:
+def smpp_rote(directory: Path, next_hop: int) -> Iterator[Program]:
+    """The reads and writes of the gateway on uvloop, and no work between them: the floor of a gateway in Python."""
+    home = directory / "rote-smpp"
+    home.mkdir()
+    with redis(home) as index:
+        port = free_port()
+        program = Program("rote", "uvloop, by rote", port, home / "rote.log")
+        program.helper = index
+        ends = ["--port", str(port), "--next-hop", str(next_hop), "--index", str(index.port)]
+        try:
+            program.start([sys.executable, "-m", "bench.smpp_rote", *ends, "--journal", str(home / "journal")])
+            yield program
+        finally:
+            program.stop()
+
+
+@contextmanager
+def smpp_sink(directory: Path, port: int, *, delay_ms: int = 0, dump: Path | None = None) -> Iterator[Program]:
     """The SMSC at the end: accepts and throws away, or writes what it got to the file `dump`."""
     program = Program("sink", "smpp_sink", port, directory / "smpp-sink.log")
-    keep = ["--dump", str(dump)] if dump else []
-    program.start([sys.executable, "-m", "bench.smpp_sink", "--port", str(port), *keep])
+    options = ["--delay-ms", str(delay_ms), *(["--dump", str(dump)] if dump else [])]
+    program.start([sys.executable, "-m", "bench.smpp_sink", "--port", str(port), *options])
     try:
         yield program
     finally:
         program.stop()
 
 
-def smpp_load(port: int, *, system_id: str, password: str, binds: int, window: int, count: int) -> float:
-    """Send `count` submit_sm; the seconds between the first and the last answer. RuntimeError unless all were taken."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the generator saw: submit_sm, seconds from the first to the last answer, seconds to an answer."""
+
+    messages: int
+    seconds: float
+    p50_s: float
+    p99_s: float
+
+
+def smpp_load(
+    port: int, *, login: tuple[str, str], binds: int, window: int, count: int, receipts: bool = False, long: int = 0
+) -> Loaded:
+    """Send `count` submit_sm, `long` messages in a hundred in two parts. RuntimeError unless all were taken.
+
+    `receipts`: each asks for a receipt, and the run ends when all of them came.
+    """
+    system_id, password = login
     ends = ["--port", str(port), "--system-id", system_id, "--password", password]
     amount = ["--binds", str(binds), "--window", str(window), "--count", str(count)]
-    printed = run([sys.executable, "-m", "bench.smpp_load", *ends, *amount], seconds_max=LOAD_S_MAX)
-    return float(json.loads(printed)["seconds"])
+    kind = [*(["--receipts"] if receipts else []), *(["--long", str(long)] if long else [])]
+    printed = run([sys.executable, "-m", "bench.smpp_load", *ends, *amount, *kind], seconds_max=LOAD_S_MAX)
+    found = json.loads(printed)
+    return Loaded(*(found[key] for key in ("messages", "seconds", "p50_s", "p99_s")))

@@ -16,6 +16,8 @@ from bench.measure import Row, Table
 from bench.published import NOTES
 
 SCALE = {"ms": 1e3, "µs": 1e6}
+PERCENTILES = (50, 99)
+NAME_WIDTH = 22  # longer names are wrapped, figures never
 FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
 
 
@@ -23,16 +25,19 @@ def show(console: Console, table: Table) -> None:
     """Print one table with its ratios and verdicts."""
     floors = {key: floor for key in FLOORS if (floor := table.row(key))}
     grid = Grid(title=table.title, title_justify="left", title_style="bold", min_width=76)
-    grid.add_column("program", no_wrap=True)
-    for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors)):
-        grid.add_column(heading, justify="right")
+    grid.add_column("program", min_width=NAME_WIDTH)
+    percentiles = PERCENTILES if any(row.latency_s(PERCENTILES[0]) is not None for row in table.rows) else ()
+    shares = (f"p{percentile} ms" for percentile in percentiles)
+    for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors), *shares):
+        grid.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     for row in table.rows:
         ratios = [_figure(row.cpu_s / floor.cpu_s) for floor in floors.values()]
-        grid.add_row(row.name, f"{row.rate:,.0f}", _figure(row.cpu_s * SCALE[table.unit]), *ratios)
+        latencies = [_milliseconds(row.latency_s(percentile)) for percentile in percentiles]
+        grid.add_row(row.name, f"{row.rate:,.0f}", _figure(row.cpu_s * SCALE[table.unit]), *ratios, *latencies)
         if row.helper_cpu_s:
             grid.add_row("  and its Redis index", "", _figure(row.helper_cpu_s * SCALE[table.unit]), style="dim")
     console.print()
-    console.print(grid)
+    console.print(grid if table.rows else Text(table.title, "bold"))
     for absent in table.absent:
         console.print(f"{absent.name}: not measured, {absent.why}", style="yellow")
     if note := NOTES.get(table.key):
@@ -87,6 +92,7 @@ def _as_json(table: Table) -> dict[str, object]:
 
 def _row_as_json(row: Row, table: Table) -> dict[str, object]:
     ratios = {key: round(row.cpu_s / floor.cpu_s, 3) for key in FLOORS if (floor := table.row(key))}
+    latencies = {f"p{one}_s": latency for one in PERCENTILES if (latency := row.latency_s(one)) is not None}
     return {
         "key": row.key,
         "name": row.name,
@@ -94,8 +100,15 @@ def _row_as_json(row: Row, table: Table) -> dict[str, object]:
         "cpu_s_per_message": float(f"{row.cpu_s:.4g}"),
         "index_cpu_s_per_message": float(f"{row.helper_cpu_s:.4g}"),
         "cpu_ratio_to": ratios,
-        "samples": [asdict(sample) for sample in row.samples],
+        **latencies,
+        "samples": [
+            {key: value for key, value in asdict(sample).items() if value is not None} for sample in row.samples
+        ],
     }
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else _figure(seconds * 1e3)
 
 
 def _figure(value: float) -> str:

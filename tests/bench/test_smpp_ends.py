@@ -8,15 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from smpplib import client
 
-from bench import programs, smpp_load
+from bench import programs, smpp_bind, smpp_load
 from bench import smpp_wire as wire
 from bench.process import Program
-from tests.conftest import free_port
+from tests.conftest import eventually, free_port
 
 Stranger = Callable[[Callable[[int], bytes]], int]
 
@@ -24,9 +25,9 @@ ENDS = ["--system-id", "marka", "--password", "ornek123"]
 RTHROTTLED = 0x58
 
 
-def load(port: int, *, count: int, window: int, binds: int = 4) -> subprocess.CompletedProcess[str]:
+def load(port: int, *kind: str, count: int, window: int, binds: int = 4) -> subprocess.CompletedProcess[str]:
     amount = ["--count", str(count), "--window", str(window), "--binds", str(binds)]
-    command = [sys.executable, "-m", "bench.smpp_load", "--port", str(port), *ENDS, *amount]
+    command = [sys.executable, "-m", "bench.smpp_load", "--port", str(port), *ENDS, *amount, *kind]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -43,6 +44,8 @@ def test_all_messages_are_answered(sink: Program, window: int, count: int) -> No
     printed = json.loads(done.stdout)
     assert (printed["messages"], printed["ok"]) == (count, count)
     assert min(printed["seconds"], printed["cpu_s"]) > 0
+    assert 0 < printed["timed"] <= count
+    assert 0 < printed["p50_s"] <= printed["p99_s"] <= printed["seconds"]
 
 
 def test_fewer_messages_than_binds(sink: Program) -> None:
@@ -59,7 +62,7 @@ def test_the_dump_holds_the_messages_as_they_came(tmp_path: Path) -> None:
     with programs.smpp_sink(tmp_path, free_port(), dump=dump) as program:
         assert load(program.port, count=3, window=2, binds=1).returncode == 0
     message = wire.submit_sm(smpp_load.SOURCE, "905550000001", smpp_load.TEXT)
-    ring = wire.Ring(message, wire.SEQUENCE_AT, wire.sequence_label, first=smpp_load.FIRST)
+    ring = wire.Ring(message, {wire.SEQUENCE_AT: wire.sequence_label}, first=smpp_bind.FIRST)
     assert dump.read_bytes() == ring.take(3)
 
 
@@ -76,6 +79,82 @@ def test_a_foreign_client_is_served(sink: Program) -> None:
     esme.disconnect()
 
 
+@pytest.mark.parametrize(("window", "count"), [(1, 11), (10, 1_001), (100, 70_003), (300, 5_000)])
+def test_each_message_has_its_receipt_and_each_receipt_its_answer(sink: Program, window: int, count: int) -> None:
+    done = load(sink.port, "--receipts", count=count, window=window)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ok"] == count
+    assert sink.is_running, sink.log_tail()
+
+
+def bound(port: int) -> tuple[socket.socket, wire.Inbox]:
+    peer = socket.create_connection(("127.0.0.1", port), timeout=30)
+    peer.sendall(wire.bind_transceiver("marka", "ornek123", 1))
+    inbox = wire.Inbox()
+    hear(peer, inbox, 1)
+    return peer, inbox
+
+
+def hear(peer: socket.socket, inbox: wire.Inbox, pdus: int) -> list[tuple[int, int]]:
+    """Commands and sequence numbers of what comes next."""
+    while len(found := list(wire.walk(inbox.octets, inbox.stop))) < pdus:
+        read = peer.recv_into(inbox.room())
+        assert read, "closed"
+        inbox.stop += read
+    assert len(found) == pdus
+    inbox.drop(inbox.stop)
+    return [(command, sequence) for _, _, command, _, sequence in found]
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        (b"", "1 receipts were sent, 0 were answered"),
+        (wire.pdu(wire.DELIVER_SM_RESP, 7, b"\0"), "not the same ones"),
+        (wire.pdu(wire.DELIVER_SM_RESP, 1, b"\0", status=RTHROTTLED), "turned back with 0x00000058"),
+    ],
+)
+def test_a_receipt_that_is_not_answered_ends_the_sink(sink: Program, answers: bytes, why: str) -> None:
+    peer, inbox = bound(sink.port)
+    with peer:
+        peer.sendall(wire.submit_sm("ORNEK", "905550000001", b"merhaba", registered=wire.ASKED_FOR))
+        assert hear(peer, inbox, 2) == [(wire.SUBMIT_SM_RESP, 0), (wire.DELIVER_SM, 1)]
+        peer.sendall(answers + wire.pdu(wire.UNBIND, 2))
+        eventually(lambda: not sink.is_running, within=30, what="the sink has ended")
+    assert why in sink.log_tail()
+
+
+def test_answers_are_late_and_together(tmp_path: Path) -> None:
+    delay_ms = 300
+    with programs.smpp_sink(tmp_path, free_port(), delay_ms=delay_ms) as late:
+        done = load(late.port, count=40, window=10)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["p50_s"] >= delay_ms / 1000
+        peer, inbox = bound(late.port)
+        with peer:
+            peer.sendall(wire.submit_sm("ORNEK", "905550000001", b"merhaba") + wire.pdu(wire.ENQUIRE_LINK, 2))
+            assert hear(peer, inbox, 1) == [(wire.RESPONSE | wire.ENQUIRE_LINK, 2)], "the bind itself is not late"
+            assert hear(peer, inbox, 1) == [(wire.SUBMIT_SM_RESP, 0)]
+
+
+@pytest.mark.parametrize("count", [1, 11, 1_000])
+def test_long_messages_come_in_whole(tmp_path: Path, count: int) -> None:
+    dump = tmp_path / "seen"
+    with programs.smpp_sink(tmp_path, free_port(), dump=dump) as program:
+        done = load(program.port, "--long", "10", count=count, window=10)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["ok"] == printed["messages"] >= count
+    octets = bytearray(dump.read_bytes())
+    seen = [bytes(octets[at : at + length]) for at, length, *_ in wire.walk(octets, len(octets))]
+    places = [pdu[pdu.index(wire.CONCATENATION) + 3 :][:4] for pdu in seen if wire.CONCATENATION in pdu]
+    assert sorted(place for place in places if place[3] == 1) == sorted(
+        place[:3] + b"\1" for place in places if place[3] == 2
+    )
+    assert len(places) == len(set(places)), "no two messages under one reference"
+    assert len(places) // 2 == pytest.approx(len(seen) / 11, abs=4)
+
+
 @pytest.fixture
 def stranger() -> Iterator[Stranger]:
     """A server for one bind that answers each submit_sm with what it is told: its port."""
@@ -84,7 +163,7 @@ def stranger() -> Iterator[Stranger]:
     def serve(answer: Callable[[int], bytes]) -> None:
         peer, _ = door.accept()
         inbox = wire.Inbox()
-        with peer:
+        with peer, suppress(ConnectionResetError):  # who has failed does not read the rest
             while read := peer.recv_into(inbox.room()):
                 inbox.stop += read
                 done = 0
@@ -122,6 +201,19 @@ def test_an_answer_to_another_message_is_a_failed_run(stranger: Stranger) -> Non
     done = load(port, count=20, window=5, binds=1)
     assert done.returncode == 1
     assert "sequence numbers" in done.stderr
+
+
+def test_a_receipt_for_another_message_is_a_failed_run(stranger: Stranger) -> None:
+    receipt = wire.receipt("ORNEK", "905550000001")
+
+    def answer(sequence: int) -> bytes:
+        number = 5 if sequence == 7 else sequence
+        said = receipt.replace(wire.id_label(0), wire.id_label(number))
+        return wire.pdu(wire.SUBMIT_SM_RESP, sequence, wire.id_label(sequence) + b"\0") + said
+
+    done = load(stranger(answer), "--receipts", count=20, window=5, binds=1)
+    assert done.returncode == 1
+    assert "receipts came for other messages" in done.stderr
 
 
 def test_a_question_in_between_is_answered(stranger: Stranger) -> None:
