@@ -32,10 +32,10 @@ class Wish(Enum):
     ONE_CLICK = "oneclick"  # a mail program in the reader's name
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body. Raises BodyFault: 413 above BODY_BYTES_MAX, 408 after BODY_SECONDS_MAX, 400 when cut off."""
+async def read_body(request: Request, octets_max: int = BODY_BYTES_MAX) -> bytes:
+    """The whole body. Raises BodyFault: 413 above `octets_max`, 408 after BODY_SECONDS_MAX, 400 when cut off."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > BODY_BYTES_MAX:
+    if announced.isdigit() and int(announced[:20]) > octets_max:
         raise BodyFault(413)
     body = bytearray()
     try:
@@ -46,7 +46,7 @@ async def read_body(request: Request) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise BodyFault(400)
                 body += message.get("body", b"")
-                if len(body) > BODY_BYTES_MAX:
+                if len(body) > octets_max:
                     raise BodyFault(413)
                 more = message.get("more_body", False)
     except TimeoutError:

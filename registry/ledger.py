@@ -78,6 +78,11 @@ class Ledger:
     def close(self) -> None:
         self._engine.dispose()
 
+    @property
+    def engine(self) -> Engine:
+        """For what stands beside the events in the same database."""
+        return self._engine
+
     @contextmanager
     def append(self) -> Iterator[Append]:
         """One serialised transaction: what it reads is still true when it commits."""
@@ -103,9 +108,7 @@ class Ledger:
                     if stands is not None and stands.status is _RET:
                         answers.append(UNCHANGED)
                         continue
-                    # not before what it takes back, which a clock that is ahead may have dated
-                    date = max(turkey_time(now), stands.consent_date if stands is not None else "")
-                    move = move._replace(consent_date=date)
+                    move = dated(move, stands, now)
                 consent = move.consent
                 if stands is not None and (stands == consent or move in known):
                     answers.append(UNCHANGED)
@@ -211,6 +214,11 @@ class Append:
         self._connection = connection
         self._bulk = bulk
 
+    @property
+    def connection(self) -> Connection:
+        """For what has to be written together with the events."""
+        return self._connection
+
     def folds(self, fingerprints: Iterable[bytes]) -> dict[Key, Consent]:
         """What stands recorded under these fingerprints."""
         return _folds(self._connection, sorted(fingerprints))
@@ -218,7 +226,7 @@ class Append:
     def known(self, moves: Sequence[Move]) -> set[Move]:
         """The moves that anybody ever recorded about the recipients of `moves`."""
         query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
-        rows = _among(self._connection, query, sorted({move.recipient.decode() for move in moves}))
+        rows = among(self._connection, query, sorted({move.recipient.decode() for move in moves}))
         return {_move(row) for row in rows}
 
     def write(self, entries: Iterable[tuple[bytes, Move, bool]], *, origin: str, now: datetime) -> int:
@@ -325,6 +333,12 @@ def transaction_id(move: Move) -> bytes:
     return hashlib.sha256(text.encode() + recipient).digest()
 
 
+def dated(move: Move, stands: Consent | None, now: datetime) -> Move:
+    """A move without a date as it counts from now: not before what it takes back, which a clock that is ahead may have
+    dated."""
+    return move._replace(consent_date=max(turkey_time(now), stands.consent_date if stands is not None else ""))
+
+
 def _members(recipient_type: RecipientType, status: Status) -> Select[Any]:
     fold = (consent.c.recipient_type == recipient_type.value, consent.c.status == status.value)
     return select(consent.c.fingerprint).select_from(consent).where(*fold)
@@ -340,18 +354,18 @@ def _folds(connection: Connection, fingerprints: Sequence[bytes]) -> dict[Key, C
         "SELECT f.fingerprint, f.recipient_type, e.consent_date, f.status, e.source "
         "FROM consent f JOIN consent_event e ON e.seq = f.seq WHERE f.fingerprint"
     )
-    rows = _among(connection, query, fingerprints)
+    rows = among(connection, query, fingerprints)
     return {(bytes(row[0]), row[1]): Consent(row[2], Status(row[3]), row[4]) for row in rows}
 
 
 def _changes(connection: Connection, keys: set[Key]) -> list[Change]:
     query = "SELECT fingerprint, recipient_type, status FROM consent WHERE fingerprint"
-    rows = _among(connection, query, sorted({fingerprint for fingerprint, _ in keys}))
+    rows = among(connection, query, sorted({fingerprint for fingerprint, _ in keys}))
     found = (Change(bytes(row[0]), RecipientType(row[1]), Status(row[2])) for row in rows)
     return [change for change in found if (change.fingerprint, change.recipient_type) in keys]
 
 
-def _among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
+def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
     """The rows of a query that ends in a column's name, where that column is one of `values`.
 
     Past SQLAlchemy's expanding IN, which costs three times as much as the query.

@@ -57,3 +57,19 @@ LEVEL_SECONDS: Final = 10.0  # between two passes over all lanes; what a promote
 CHANGES_ENTRY_MEMBERS_MAX: Final = 512  # of one entry of the stream: 4 kB, one node of it
 CHANGES_ENTRIES_MAX: Final = 20_000  # 84 MB when all are full; 20 s of filters that are cut off while 1000/s consent
 SERVER_IDLE_CONNECTIONS_MAX: Final = 16  # kept open to each server: withdrawals at once, the publisher, commands
+
+# The national API. What its callers may ask in an hour is the operator's choice (`registry.national.rates`).
+API_BODY_OCTETS_MAX: Final = 65_536  # a consent with 3000 retailer codes has some 30,000
+API_LIST_OCTETS_MAX: Final = 1 << 20  # a thousand e-mail addresses at their longest, or consents: some 300,000
+API_FORM_OCTETS_MAX: Final = 16_384  # a token request; a refresh token has about 500
+API_VALUE_CHARACTERS_MAX: Final = 300  # of a faulty value that is repeated in the answer; the longest recipient has 265
+API_RECIPIENTS_MAX: Final = 1000  # of one query (H091 beyond)
+API_GROUP_MAX: Final = 1000  # requests in one transaction: a withdrawal waits for some 50 ms of others' at most
+API_WAITING_MAX: Final = 5000  # requests that wait for their transaction, 2 kB each; 3 s of a slow disk's work
+API_THREADS: Final = 2  # for what is rare: passwords (50 ms of a core and 16 MiB each), brands' counts
+API_THREADS_WAITING_MAX: Final = 40  # for one of them; more are told to come again
+API_TOKENS_PER_CLIENT_MAX: Final = 1000  # live ones: 100 an hour for four hours, two each
+API_SESSIONS_MAX: Final = 10_000  # clients' tokens that a process remembers, some 500 octets each
+API_SESSION_SECONDS: Final = 2.0  # so long a token counts without being looked up: how late a removal may be
+API_RATE_CLIENTS_MAX: Final = 10_000  # addresses that are counted in one process; the longest unseen is forgotten first
+API_COUNT_SECONDS: Final = 60.0  # between two counts of all consents, which look at each of them

@@ -23,6 +23,7 @@ _NATIONAL = "KISAMESAJ CM WEB WEB_YENI MOBIL EPOSTA AHS_HAT_KAPATMA FRAME_EPOSTA
 _FORMER = "3338 KISA_LINK"  # names of earlier years that exports still contain
 HS_SOURCES: Final = frozenset(f"HS_{name}" for name in _DECLARED.split())
 IYS_SOURCES: Final = frozenset(f"IYS_{name}" for name in f"{_NATIONAL} {_FORMER}".split())
+DECIDED: Final = "HS_KARAR"  # the provider itself decided not to send any more
 LINE_CLOSED: Final = "IYS_AHS_HAT_KAPATMA"  # the one source whose records may lack a date
 
 REASONS: Final = {
@@ -53,6 +54,7 @@ REASONS: Final = {
     "H463": "changing a TACIR record needs source",
     "H464": "MESAJ needs a telephone number",
     "H467": "the consent is older than three business days",
+    "H486": "source HS_KARAR is not allowed for the first record of a recipient",
 }
 
 _CHANNELS = {channel.encode(): channel for channel in Channel}
@@ -115,12 +117,14 @@ class LineRules:
     """Callable: a `Line` -> the `Move` it records, or the code of the rule it breaks.
 
     `now` and `oldest` (the first day that is not too late, only for declarations, V7) are in Turkey time as text.
+    `strict`: recipients must be written as the national API wants them, E.164 with a plus, e-mail in ASCII.
     """
 
-    __slots__ = ("_brand", "_days", "_declare", "_known", "_now", "_oldest")
+    __slots__ = ("_brand", "_days", "_declare", "_known", "_now", "_oldest", "_strict")
 
-    def __init__(self, brand: int, now: str, *, declare: bool = False, oldest: str = "") -> None:
+    def __init__(self, brand: int, now: str, *, declare: bool = False, oldest: str = "", strict: bool = False) -> None:
         self._brand = brand
+        self._strict = strict
         self._now = now
         self._declare = declare
         self._oldest = oldest
@@ -136,7 +140,7 @@ class LineRules:
                 return found
             said = found
         channel, status, source, recipient_type = said
-        recipient = _recipient(channel, recipient_column)
+        recipient = recipient_of(channel, recipient_column, strict=self._strict)
         if isinstance(recipient, str):
             return recipient
         if (date_column or source or recipient_type is RecipientType.BIREYSEL) and (
@@ -169,7 +173,7 @@ class LineRules:
             return "H119"
         if self._declare and source.startswith(b"IYS_"):  # V10
             return "H119"
-        if source == b"HS_KARAR" and status is not Status.RET:  # V8
+        if source == DECIDED.encode() and status is not Status.RET:  # V8
             return "H408"
         return None
 
@@ -202,12 +206,15 @@ class LineRules:
         return True
 
 
-def _recipient(channel: Channel, raw: bytes) -> bytes | str:
-    """The canonical recipient, or the code of what is wrong with it."""
+def recipient_of(channel: Channel, raw: bytes, *, strict: bool = False) -> bytes | str:
+    """The canonical recipient, or the code of what is wrong with it. `strict`: as the national API takes them."""
     if channel is Channel.EPOSTA:
-        return canonical_email(raw) or ("H120" if raw else "H114")
+        address = canonical_email(raw)
+        if address is None or (strict and address != raw.lower()):
+            return "H120" if raw else "H114"
+        return address
     number = canonical_msisdn(raw)
-    if number is not None:
+    if number is not None and not (strict and number != raw):
         foreign_or_mobile = is_mobile(number) or not number.startswith(b"+90")
         return number if channel is Channel.ARAMA or foreign_or_mobile else "H121"
     if not raw:
@@ -218,9 +225,11 @@ def _recipient(channel: Channel, raw: bytes) -> bytes | str:
 
 
 def declaration_fault(move: Move, recorded: Consent | None) -> str | None:
-    """The rules for a new declaration that depend on what is recorded already (V1–V3), or None when it may be taken."""
+    """The rules for a new declaration that depend on what is recorded already (V1–V3, V9); None: it may be taken."""
     if recorded is None:
-        return "H175" if move.status is Status.RET else None
+        if move.status is not Status.RET:
+            return None
+        return "H486" if move.source == DECIDED else "H175"
     if not move.consent_date:
         return "H462"
     if not move.source:

@@ -10,7 +10,10 @@ from sqlalchemy import inspect
 
 from registry.schema import downgrade, metadata, open_engine, upgrade
 
-TABLES = {"alembic_version", "consent", "consent_event", "publication"}
+TABLES = {
+    *("alembic_version", "consent", "consent_event", "publication"),
+    *("api_client", "api_grant", "api_token", "api_audit"),
+}
 
 
 def test_up_and_down_and_up_again(tmp_path: Path, ledger_url: str) -> None:

@@ -148,7 +148,7 @@ HISTORIES = [
     ("A5", declared(Status.RET, "2026-03-04 09:30:00"), recorded(Status.ONAY), None),
     ("A6 V2", declared(Status.RET, "2026-03-04 09:40:00"), recorded(Status.RET), "H174"),
     ("A7 V1", declared(Status.RET, "2026-03-04 09:30:00"), None, "H175"),
-    ("A8 V9", declared(Status.RET, "2026-03-04 09:30:00", source="HS_KARAR"), None, "H175"),
+    ("A8 V9", declared(Status.RET, "2026-03-04 09:30:00", source="HS_KARAR"), None, "H486"),
     ("A26", declared(Status.ONAY, "", kind=RecipientType.TACIR, source=""), None, None),
     ("A27", declared(Status.RET, "", kind=RecipientType.TACIR), recorded(Status.ONAY), "H462"),
     (

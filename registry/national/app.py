@@ -1,0 +1,94 @@
+"""The national API as an ASGI application, and its place beside the citizen's page.
+
+A client library for the national system works with it when its host is changed: same paths, bodies, codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+
+from registry.log import logger
+from registry.national import brands, consents, status, token
+from registry.national.errors import NationalError, refused
+from registry.national.openapi import SECURITY
+from registry.national.state import Api
+
+PREFIXES: Final = ("/sps/", "/v2/", "/oauth2/", "/docs", "/openapi.json")
+MODULES: Final = (consents, status, brands, token)
+"""Each adds its routes; those that are asked most stand first, because routes are tried in their order."""
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGI = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+_CLOSE: Final = (b"connection", b"close")
+
+
+def create_api(api: Api) -> FastAPI:
+    """All routes; what is wrong with a request is said in the national system's shape."""
+    app = FastAPI(
+        title="izinli",
+        description="The consent registry, in the words of the national system (İYS API 3.2.0).",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for module in MODULES:
+        module.add_to(app, api)
+    app.add_exception_handler(404, _no_path)
+    app.add_exception_handler(405, _no_method)
+    app.add_exception_handler(500, _our_fault)
+    _secure(app)
+    return app
+
+
+def beside(page: ASGI, api: ASGI) -> ASGI:
+    """One application of both. A connection carries one request of a citizen, and many of the API's callers."""
+
+    async def both(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIXES):
+            await api(scope, receive, send)
+            return
+
+        async def last(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), _CLOSE]
+            await send(message)
+
+        await page(scope, receive, last)
+
+    return both
+
+
+def _secure(app: FastAPI) -> None:
+    """Say in the description how callers prove who they are."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = described()
+        found.setdefault("components", {})["securitySchemes"] = SECURITY
+        return found
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _no_path(_request: Request, _error: Exception) -> Response:
+    return _closing("X404")
+
+
+async def _no_method(_request: Request, _error: Exception) -> Response:
+    return _closing("X405")
+
+
+async def _our_fault(_request: Request, error: Exception) -> Response:
+    logger.error("api_broken", error=type(error).__name__)
+    return _closing("H015")
+
+
+def _closing(code: str) -> Response:
+    fault: NationalError = refused(code)
+    fault.headers["connection"] = "close"
+    return fault.response()
