@@ -17,7 +17,6 @@ from bench.published import NOTES
 
 SCALE = {"ms": 1e3, "µs": 1e6}
 PERCENTILES = (50, 99)
-NAME_WIDTH = 22  # longer names are wrapped, figures never
 FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
 
 
@@ -25,11 +24,11 @@ def show(console: Console, table: Table) -> None:
     """Print one table with its ratios and verdicts."""
     floors = {key: floor for key in FLOORS if (floor := table.row(key))}
     grid = Grid(title=table.title, title_justify="left", title_style="bold", min_width=76)
-    grid.add_column("program", min_width=NAME_WIDTH)
+    grid.add_column("program")
     percentiles = PERCENTILES if any(row.latency_s(PERCENTILES[0]) is not None for row in table.rows) else ()
     shares = (f"p{percentile} ms" for percentile in percentiles)
     for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors), *shares):
-        grid.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
+        grid.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         ratios = [_figure(row.cpu_s / floor.cpu_s) for floor in floors.values()]
         latencies = [_milliseconds(row.latency_s(percentile)) for percentile in percentiles]
