@@ -1,8 +1,10 @@
-"""Next hops that were not written here: a Postfix with TLS, and an aiosmtpd that wants a login."""
+"""Next hops that were not written here: a Postfix with TLS, an aiosmtpd that wants a login, and Postfix's smtp-sink."""
 
 from __future__ import annotations
 
+import os
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from gateway.config import Address
 from gateway.smtp import upstream as pool
 from tests.certificates import Authority, make_authority
-from tests.conftest import free_port
+from tests.conftest import accepts, eventually, free_port, require
 from tests.gateway.smtp.pool import Letter, answers, at_any, counted
 from tests.interop.postfix import Postfix
 
@@ -129,3 +131,47 @@ async def test_a_wrong_password_at_aiosmtpd(authority: Authority, tmp_path: Path
         async with at_any(Address("127.0.0.1", port), **tls) as (upstream, _):
             assert await answers(upstream, Letter()) == [pool.NO_LOGIN]
         assert handler.logins == []
+
+
+@contextmanager
+def smtp_sink(directory: Path, *options: str) -> Iterator[tuple[int, Path]]:
+    """Its port, and the file that takes what it accepts: the envelope as header fields, then the content."""
+    port, file = free_port(), directory / "taken"
+    user = ["-u", "root"] if os.geteuid() == 0 else []  # who may write the file; smtp-sink asks root, and nobody else
+    command = [require("smtp-sink"), *user, *options, "-D", str(file), "-h", NAME, f"127.0.0.1:{port}", "100"]
+    process = subprocess.Popen(command, cwd=directory)
+    try:
+        eventually(lambda: accepts(port), within=30, what="smtp-sink listening")
+        yield port, file
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("options", [[], ["-p"], ["-e"]], ids=["pipelined", "one by one", "only HELO"])
+async def test_smtp_sink_takes_all(tmp_path: Path, options: list[str]) -> None:
+    with smtp_sink(tmp_path, *options) as (port, file):
+        letters = [
+            Letter(path=b"u%d@example.test" % number, content=b"Subject: x\r\n\r\n.%d\r\n" % number, dotted=True)
+            for number in range(50)
+        ]
+        async with at_any(Address("127.0.0.1", port), connections_max=3) as (upstream, metrics):
+            replies = await answers(upstream, *letters)
+        assert {reply.code for reply in replies} == {250}
+        assert counted(metrics) == {}
+        eventually(lambda: file.read_bytes().count(b"X-Rcpt-Args:") == 50, within=30, what="all of it in the file")
+        taken = file.read_bytes()
+        for number in range(50):
+            assert taken.count(b"X-Rcpt-Args: <u%d@example.test>\n" % number) == 1
+            assert taken.count(b"\n\n.%d\n" % number) == 1
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize(
+    ("option", "code"), [("-r", 450), ("-f", 500), ("-q", 451)], ids=["soft", "hard", "disconnect"]
+)
+async def test_i4_smtp_sink_refuses_or_hangs_up(tmp_path: Path, command: str, option: str, code: int) -> None:
+    with smtp_sink(tmp_path, option, command) as (port, _):
+        async with at_any(Address("127.0.0.1", port)) as (upstream, _):
+            for _ in range(3):
+                assert [reply.code for reply in await answers(upstream, Letter())] == [code]

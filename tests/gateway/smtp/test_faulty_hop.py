@@ -81,6 +81,8 @@ async def test_i4_a_fault_at_a_step(tmp_path: Path, step: str, fault: str, monke
     hop.always[step[:4] if step == "STARTTLS" else step] = FAULTS[fault]
     if step == "QUIT":
         keys["messages_per_connection"] = 1
+    monkeypatch.setattr(limits, "SMTP_RECONNECT_S", 0.05)
+    monkeypatch.setattr(limits, "SMTP_BACKOFF_S_MAX", 0.05)
     with monkeypatch.context() as patience:
         patience.setattr(limits, "SMTP_SWEEP_S", 0.02)
         bound = "SMTP_CONNECT_S" if step in GREETING else "SMTP_DELIVERY_S" if step == "DOT" else ""
