@@ -14,8 +14,9 @@
     esme      what the binds of an account share: `rate`, refusals, `receipts`
     mo        what handsets answer: refusals are recorded before anybody hears of them
     handsets  who wrote to a handset last
-    split, fold   what became several at the SMSC: sent, and its receipts made one again; `fold_state`, `receipt_pdu`: pure
-    ids       the memory of the SMSC's message ids, which all workers share; `fold_memory`
+    split, fold   what became several at the SMSC: sent, and its receipts made one again; `fold_memory`
+    fold_state, receipt_pdu   what receipts say, and what all of them say together       pure
+    ids       the memory of the SMSC's message ids, which all workers share
     listener, connection   sockets to sessions, sessions to submits
 
 An octet of a message is held nowhere but in memory and only until its SMSC answers; a client's answer is the SMSC's.

@@ -43,8 +43,8 @@ from gateway.smpp.rate import Bucket
 from gateway.smpp.receipts import Receipt
 from gateway.smpp.routes import Route
 from gateway.smpp.session import BOUND_BY, SENDABLE, Answer, Event, Fault, Session, State
-from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RTHROTTLED, ESME_RX_T_APPN
 from gateway.smpp.split import Splitter
+from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RTHROTTLED, ESME_RX_T_APPN
 from gateway.smpp.submit import Bind, Submit, T, Way, take
 from gateway.smpp.upstream import Smsc
 

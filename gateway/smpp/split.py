@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from gateway.smpp.upstream import Smsc
 
 if TYPE_CHECKING:
     from gateway.smpp.submit import Submit
+
+T = TypeVar("T")
 
 INTERMEDIATE: Final = 0x10  # registered_delivery, bit 4 (§5.2.17)
 _RECEIPTS: Final = ASKED | INTERMEDIATE
@@ -66,20 +68,23 @@ class Splitter:
     def send(self, submit: Submit, smsc: Smsc, bodies: Sequence[bytes], done: Done) -> None:
         """As `several.send_all`, folded if the client wants receipts; `done` may be called from a task."""
         if wants(submit):
-            self._run(self._send(submit, bodies, done), partial(done, ESME_RSYSERR, b""))
+            once = _Once(done)
+            self._run(self._send(submit, bodies, once), partial(once, ESME_RSYSERR, b""))
         else:
             send_all(smsc, bodies, done)
 
     def announce(self, submit: Submit, smsc: Smsc, bodies: Sequence[bytes], done: Announced) -> None:
         """The notice; `submit` is the part that will be joined to it."""
         if wants(submit):
-            self._run(self._announce(submit, bodies, done), partial(done, ESME_RSYSERR, None))
+            once = _Once(done)
+            self._run(self._announce(submit, bodies, once), partial(once, ESME_RSYSERR, None))
         else:
             send_all(smsc, bodies, lambda status, _body: done(status, None))
 
     def join(self, submit: Submit, message: bytes, body: bytes, done: Done) -> None:
         """A part of the client's, of the `message` whose notice was announced."""
-        self._run(self._join(submit, message, body, done), partial(done, ESME_RSYSERR, b""))
+        once = _Once(done)
+        self._run(self._join(submit, message, body, once), partial(once, ESME_RSYSERR, b""))
 
     async def write(self, write: Callable[[], Awaitable[None]]) -> None:
         """Do it, now or later; it may be done twice."""
@@ -196,6 +201,18 @@ class Splitter:
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "sending a message that was split", "exception": fault})
             failed()
+
+
+class _Once(Generic[T]):
+    """Whoever has an answer gets no second one, if a fault of our own follows."""
+
+    def __init__(self, done: Callable[[int, T], None]) -> None:
+        self._done: Callable[[int, T], None] | None = done
+
+    def __call__(self, status: int, said: T) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(status, said)
 
 
 def _fold(submit: Submit, told: bytes, parts: int) -> Fold:

@@ -8,10 +8,23 @@ from pathlib import Path
 import pytest
 
 from gateway import limits
+from gateway.smpp.fold import Folds
 from gateway.smpp.ids_sqlite import SqliteIds
 from tests.conftest import eventually_async
-from tests.gateway.smpp.folding import LONG, Memory, nothing_more, read, receipt_body, sqlite_in, submitted, take, tell
-from tests.gateway.smpp.support import CANONICAL, DELIVER, NUMBER, SUBMIT, smsc, submit_body, tlv
+from tests.gateway.smpp.folding import (
+    KEY,
+    LONG,
+    Memory,
+    nothing_more,
+    read,
+    receipt_body,
+    sqlite_in,
+    submitted,
+    take,
+    tell,
+)
+from tests.gateway.smpp.pooled import OTHER_LOGIN, pooled
+from tests.gateway.smpp.support import CANONICAL, DELIVER, LOGIN, NUMBER, SUBMIT, smsc, submit_body, tlv
 
 ROK, T_APPN = 0, 0x64
 
@@ -122,3 +135,32 @@ async def test_i9_the_file_names_nobody(on_disk: Memory, tmp_path: Path) -> None
         assert segments[0].message_id.encode() in octets, "it is there"
         for secret in (NUMBER, CANONICAL, b"5550000001", b"ORNEK", b"Merhaba", b"xxxx"):
             assert secret not in octets
+
+
+async def test_at_a_pooled_smsc_the_client_that_sent_it_hears_once(tmp_path: Path) -> None:
+    async with smsc() as centre, pooled(tmp_path, centre.port) as gate:
+        centre.behaviour.receipts = False
+        folds = Folds(gate.pool.owners._store, KEY, {LOGIN[0].encode(), OTHER_LOGIN[0].encode()})
+        gate.door._folds = folds
+        await gate.stands()
+        async with gate.bound(OTHER_LOGIN) as other, gate.bound() as client:
+            told, segments = await submitted(centre, client, registered=1)
+            assert [one.registered_delivery for one in segments] == [1, 1]
+            assert await tell(centre, segments[1], "REJECTD", error="008") == ROK
+            await nothing_more(client)
+            answering = asyncio.ensure_future(tell(centre, segments[0]))
+            heard = await take(client)
+            assert await answering == ROK
+            assert (heard["id"], heard["stat"], heard["err"]) == (told, "REJECTD", "008")
+            await nothing_more(other)
+        await folds.close()
+
+
+async def test_where_an_id_is_each_hosts_own_the_first_segment_alone_asks(tmp_path: Path) -> None:
+    async with smsc() as centre, pooled(tmp_path, centre.port, id_space="host") as gate:
+        centre.behaviour.receipts = False
+        gate.door._folds = Folds(gate.pool.owners._store, KEY, {LOGIN[0].encode()})
+        await gate.stands()
+        async with gate.bound() as client:
+            _, segments = await submitted(centre, client, registered=1)
+            assert [one.registered_delivery for one in segments] == [1, 0]
