@@ -18,7 +18,7 @@ from gateway import limits
 from gateway.smpp.ids import DIGEST_OCTETS, IdKeys, MessageIds, Swap, Unavailable, canonical
 from gateway.smpp.ids_redis import RedisIds
 from gateway.smpp.ids_sqlite import FILE, SqliteIds
-from tests.conftest import RedisServer, require, running
+from tests.conftest import RedisCluster, RedisServer, require, running
 
 KEYS = IdKeys(b"k" * 32)
 ONE, TWO, THREE = (KEYS.of(b"test", "smsc", ident) for ident in (b"one", b"two", b"three"))
@@ -207,6 +207,21 @@ async def test_redis_that_is_away_says_so_and_comes_back(redis_server: RedisServ
     async with memory.open() as ids:
         await ids.note([(TWO, b"2")])
         assert await ids.find([TWO]) == [b"2"]
+
+
+@pytest.mark.interop
+async def test_a_cluster_keeps_each_where_it_belongs(redis_cluster: RedisCluster, patient: None) -> None:
+    keys = [KEYS.of(b"test", "smsc", b"%d" % number) for number in range(60)]
+    memory = Memory(Clock(), lambda: RedisIds(parse(redis_cluster.url)))
+    async with memory.open() as ids, memory.open() as sibling:
+        await ids.note([(key, b"1") for key in keys])
+        assert all(int(server.cli("DBSIZE")) > 0 for server in redis_cluster.masters())
+        assert await sibling.swap([Swap(key, b"1", b"2") for key in keys]) == [True] * len(keys)
+        assert await ids.swap([Swap(key, b"1", b"3") for key in keys]) == [False] * len(keys)
+        assert await ids.find(keys) == [b"2"] * len(keys)
+        for queue in keys[:10]:
+            await ids.remind(queue, ONE, NOW)
+            assert await sibling.due(queue, NOW, NOW + 1) == [ONE]
 
 
 def _note_and_hang(path: Path, noted: Connection) -> None:
