@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 
 from filters.model import Channel, RecipientType
+from gateway.cli_api import api_user_app
 from gateway.cli_common import (
     EX_CANTCREAT,
     EX_DATAERR,
@@ -38,6 +39,7 @@ from gateway.cli_journal import journal_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
 app.add_typer(index_app, name="index")
+app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
 
 BrandCode = Annotated[int, typer.Option("--brand", help="İYS brand code.")]

@@ -65,9 +65,12 @@ def brand_of(config: Config, code: int) -> Brand:
 
 
 def settings_of(config: Config, secrets: keys.Keys) -> Settings:
+    from registry.national.rates import Rates
     from registry.service import Settings
 
     host, port = config.registry.bind
+    api = config.registry.api
+    rates = Rates(api.per_second, api.tokens_per_hour, api.status_per_hour, api.history_per_hour)
     return Settings(
         data_dir=config.data_dir,
         ledger=config.registry.ledger,
@@ -80,6 +83,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         link_keys=secrets.link,
         link_key=secrets.link_current,
         internal_secret=secrets.internal,
+        api_rates=rates if api.served else None,
     )
 
 

@@ -13,7 +13,9 @@ CONNECTIONS_MAX: Final = 512  # of the web server; above it 503 at once
 HEADER_BYTES_MAX: Final = 16384  # request line and headers; the longest token has 420 characters
 
 DRAIN_SECONDS: Final = 15.0  # open requests after SIGTERM: a withdrawal takes LEDGER_WAIT + INDEX_WAIT at most
-HEADER_SECONDS_MAX: Final = 10.0  # from the connection to the end of its only request's headers
+HEADER_SECONDS_MAX: Final = 10.0  # from the connection, or a further request's first octet, to the end of its headers
+KEPT_CONNECTIONS_MAX: Final = 128  # that wait for another request of the API's callers; the others are citizens'
+KEPT_SECONDS_MAX: Final = 30.0  # for another request
 
 # Bad tokens per client address: 40-bit tags need 5e11 guesses for an even chance. A citizen mistypes a few; whole
 # offices and mobile carriers share one address, so the bucket is deep and only bad tokens are charged.

@@ -24,6 +24,9 @@ from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
 from registry.ledger import Ledger
 from registry.limits import PUBLISHER_STOP_SECONDS
+from registry.national.app import beside, create_api
+from registry.national.rates import Rates
+from registry.national.state import Api, Options
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.verify import Verification
@@ -45,6 +48,7 @@ class Settings:
     link_keys: Mapping[int, bytes]  # id 0–7 -> 32 bytes
     link_key: int  # the id that mints
     internal_secret: bytes = b""  # of the planes; empty: nobody may hand in rejections
+    api_rates: Rates | None = None  # how often one address may ask the national API; None: it is not served
 
 
 class Registry(NamedTuple):
@@ -129,6 +133,15 @@ def repair(settings: Settings, found: Verification, progress: verification.Progr
         return verification.verify(registry.ledger, registry.writer, progress)
 
 
+def open_api(settings: Settings, registry: Registry) -> Api | None:
+    """The national API of this registry, if it is to be served. With a shared index registries count together."""
+    if settings.api_rates is None:
+        return None
+    counted = settings.index if isinstance(settings.index, IndexUrl) else None
+    options = Options(settings.api_rates, counted)
+    return Api(registry.ledger, registry.publisher, settings.brands, settings.fingerprint_key, options)
+
+
 def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
     """Serve the citizen page and keep the index level until SIGTERM or SIGINT. `sock` is a listening socket to use.
 
@@ -142,7 +155,9 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         minter = LinkMinter(settings.link_keys, settings.link_key)
         secret = settings.internal_secret
         app = create_app(registry.ledger, registry.publisher, minter, settings.brands, loop, internal_secret=secret)
-        server = WebServer(app, settings.host, settings.port)
+        api = open_api(settings, registry)
+        both = beside(app, create_api(api) if api is not None else None)
+        server = WebServer(both, settings.host, settings.port)
         publishing.start()
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
         try:
@@ -150,4 +165,6 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         finally:
             stop.set()
             publishing.join(PUBLISHER_STOP_SECONDS)
+            if api is not None:
+                api.close()
             log.logger.info("registry_stopped")

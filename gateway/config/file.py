@@ -24,6 +24,7 @@ from filters.notice import (
     sms_prefix,
 )
 from gateway.config.account import Account, read_accounts
+from gateway.config.api import Api, read_api
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.names import read_short_names
@@ -89,6 +90,7 @@ class Registry:
     ledger: str
     public_url: str
     internal_url: str  # where gateways hand in rejections
+    api: Api = field(default_factory=Api)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,9 @@ class _Reader:
             table.attempt("public_url", lambda: check_link_base(public_url + LINK_PATH))
         internal_url = table.text("internal_url", f"http://{bind}").rstrip("/")
         table.attempt("internal_url", lambda: _check_internal_url(internal_url))
+        api = read_api(table)
         table.finish()
-        return Registry(bind, ledger, public_url, internal_url)
+        return Registry(bind, ledger, public_url, internal_url, api)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}

@@ -45,11 +45,14 @@ def create_api(api: Api) -> FastAPI:
     return app
 
 
-def beside(page: ASGI, api: ASGI) -> ASGI:
-    """One application of both. A connection carries one request of a citizen, and many of the API's callers."""
+def beside(page: ASGI, api: ASGI | None) -> ASGI:
+    """One application of both; without an API of the page alone.
+
+    A connection carries one request of a citizen, and many of the API's callers.
+    """
 
     async def both(scope: _Scope, receive: _Receive, send: _Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIXES):
+        if api is not None and scope["type"] == "http" and scope["path"].startswith(PREFIXES):
             await api(scope, receive, send)
             return
 
