@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway import limits
+from gateway.config import Address
 from gateway.demo.smsc import BIND_RECEIVER, BIND_TRANSCEIVER, BIND_TRANSMITTER, Smsc
+from gateway.smpp.link import Link
+from gateway.smpp.upstream import Smsc as UpstreamSmsc
 from tests.conftest import eventually_async, free_port
 from tests.gateway.smpp.pooled import OTHER_LOGIN, pooled
 from tests.gateway.smpp.support import (
@@ -361,3 +364,46 @@ async def test_nothing_is_sent_for_a_client_that_is_gone(tmp_path: Path) -> None
         centre.release()
         assert (await banka.say(b"next", source=b"OTP")).status == ROK
         assert [one.text for one in centre.messages] == ["sent", "next"]
+
+
+# our own faults, and binds that do not read
+
+
+async def test_i4_a_fault_of_our_own_ends_no_bind_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, faults = Link._connect, [RuntimeError("invented fault")]
+
+    async def broken(link: Link, socket: UpstreamSmsc, host: Address) -> None:
+        if faults:
+            raise faults.pop()
+        await connect(link, socket, host)
+
+    monkeypatch.setattr(Link, "_connect", broken)
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    async with smsc() as centre, pooled(tmp_path, centre.port) as gate:
+        await gate.stands()
+        async with gate.bound() as client:
+            assert (await client.say()).status == ROK
+    assert [str(one) for one in heard] == ["invented fault"]
+
+
+async def test_a_bind_that_does_not_read_is_passed_over(tmp_path: Path) -> None:
+    async with smsc() as centre, pooled(tmp_path, centre.port, binds=2) as gate, gate.bound() as client:
+        await gate.stands(2)
+        deaf, hearing = gate.pool._senders
+        deaf.pause_writing()
+        centre.behaviour.holding = True
+        for _ in range(4):
+            client.submit(source=b"OTP")
+        await eventually_async(lambda: len(centre.held) == 4)
+        assert (deaf.load, hearing.load) == (0, 4)
+        hearing.pause_writing()
+        client.submit(source=b"OTP")
+        assert (await client.converse(ENQUIRE)).status == ROK
+        assert (deaf.load, hearing.load) == (0, 4), "it waits"
+        deaf.resume_writing()
+        await eventually_async(lambda: len(centre.held) == 5)
+        assert (deaf.load, hearing.load) == (1, 4)
+        hearing.resume_writing()
+        centre.release()
+        assert len(await answers(client, 5)) == 5
