@@ -1,4 +1,4 @@
-"""The SMPP door: each bind of a client has a bind of its own at the SMSC, so ids and receipts pass untouched.
+"""The SMPP door: each bind of a client has a bind of its own at the SMSC, so ids and receipts pass; or they share some.
 
     pdu       octets to fields: headers, walks, TLVs                         pure
     statuses  what a client is answered                                      pure
@@ -11,6 +11,8 @@
     multi, operations   the other requests that carry a text, by way of `proxy`
     upstream  the bind at the SMSC: its sequence numbers, what waits for its answers; `congestion`
     link      that bind's loss and return
+    pool      or binds that all clients share: `routes` for each of these, `deliveries` for what the SMSC sends
+    owners    whose a message there is; `spelling`: its id in answers and receipts
     esme      what the binds of an account share: `rate`, refusals, `receipts`
     mo        what handsets answer: refusals are recorded before anybody hears of them
     handsets  who wrote to a handset last
