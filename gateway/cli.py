@@ -117,7 +117,7 @@ def serve(
 @app.command("import")
 def import_consents(
     config: ConfigFile,
-    consents: Annotated[Path, typer.Argument(help="CSV: recipient,type,status,source,recipientType,consentDate")],
+    consents: Annotated[Path, typer.Argument(help="CSV or .xlsx with the national columns: recipient,type,status …")],
     brand: BrandCode,
     declare: Annotated[
         bool, typer.Option("--declare", help="New consents, under the national system's rules for declarations.")
@@ -130,6 +130,7 @@ def import_consents(
 
     from registry.ledger import KeyMismatch
     from registry.lines import CsvError
+    from registry.rules import REASONS
     from registry.service import import_csv
 
     loaded = load_config(config)
@@ -154,6 +155,8 @@ def import_consents(
             f"{result.lines:,} lines: {result.recorded:,} recorded, {result.unchanged:,} unchanged, "
             f"{result.rejected:,} rejected"
         )
+        for code, lines in sorted(result.reasons.items(), key=lambda reason: -reason[1]):
+            console.print(f"  {lines:>9,}  {code or '–':<5} {REASONS[code]}")
     if result.reject_path is not None:
         errors.print(f"rejected lines, with line number and reason: {escape(str(result.reject_path))}")
     if result.index_fault:

@@ -10,22 +10,25 @@ import csv
 import gc
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import holidays
 from sqlalchemy.exc import SQLAlchemyError
 
 from filters.workdays import oldest_in_time
+from registry import sheet
 from registry.ahead import parse, parse_ahead
+from registry.evidence import actors
 from registry.index.interface import IndexDown
 from registry.ledger import RECORDED, UNCHANGED, Ledger
 from registry.limits import AHEAD_BYTES_MIN, IMPORT_LINE_BYTES_MAX
-from registry.lines import Bad, Batch, CsvError, Job, Parsed, read_batches, read_header
+from registry.lines import Bad, Batch, CsvError, Job, Parsed, read_batches, read_header, readable
 from registry.publish import Publisher
 from registry.rules import DECLARATION_WORKDAYS, REASONS, TURKEY, declaration_fault, turkey_time
 
@@ -44,6 +47,7 @@ class ImportResult:
     rejected: int
     reject_path: Path | None  # None: no line was rejected
     index_fault: str  # why the index does not know all this yet, "" when it does
+    reasons: Mapping[str, int] = field(default_factory=dict)  # rejected lines by code (`registry.rules.REASONS`)
 
 
 class Importer:
@@ -59,19 +63,24 @@ class Importer:
         self._ledger = ledger
         self._now = now
         self._origin = "declare" if declare else "import"
+        self._actor = actors.operator()  # until a file is named
         self._judge = declaration_fault if declare else None
         oldest = oldest_declaration(now) if declare else ""
         self._job = Job(b"", brand, turkey_time(now), declare, oldest, fingerprint_key)
         self.lines = self.recorded = self.unchanged = self.rejected = 0
+        self.reasons: Counter[str] = Counter()  # rejected lines by code
 
     def run(self, path: Path, rejects: Path, progress: Progress | None = None) -> None:
         """Import `path`. Raises CsvError, OSError or SQLAlchemyError; the batches before it stay recorded."""
         if rejects.exists() and rejects.samefile(path):
             raise CsvError("the reject file is the file to import")
-        with path.open("rb") as file, RejectFile(rejects) as reject_file, _collector_resting():
-            total = os.fstat(file.fileno()).st_size
-            job = self._job._replace(header=read_header(file))
-            for batch, parsed in (parse_ahead if total >= AHEAD_BYTES_MIN else parse)(job, read_batches(file)):
+        self._actor = actors.imported(path)
+        with _lines_of(path) as file, RejectFile(rejects) as reject_file, _collector_resting():
+            total = path.stat().st_size
+            header, number = read_header(file)
+            job = self._job._replace(header=header)
+            batches = read_batches(file, number + 1)
+            for batch, parsed in (parse_ahead if total >= AHEAD_BYTES_MIN else parse)(job, batches):
                 reject_file.write(self._record(batch, parsed))
                 gc.collect(0)
                 if progress is not None:
@@ -79,7 +88,9 @@ class Importer:
 
     def _record(self, batch: Batch, parsed: Parsed) -> list[Bad]:
         """Record one batch; returns the lines that were not taken."""
-        answers = self._ledger.record(parsed.entries, origin=self._origin, now=self._now, judge=self._judge)
+        answers = self._ledger.record(
+            parsed.entries, origin=self._origin, now=self._now, judge=self._judge, actor=self._actor
+        )
         recorded, unchanged = answers.count(RECORDED), answers.count(UNCHANGED)
         bad = parsed.bad
         if recorded + unchanged < len(answers):
@@ -93,7 +104,23 @@ class Importer:
         self.unchanged += unchanged
         self.rejected += len(bad)
         self.lines += recorded + unchanged + len(bad)
+        self.reasons.update(code for _, code, _ in bad)
         return bad
+
+
+@contextmanager
+def _lines_of(path: Path) -> Iterator[BinaryIO]:
+    """A CSV file, or a spreadsheet as one. Raises CsvError, OSError."""
+    with path.open("rb") as file:
+        magic = file.read(len(sheet.MAGIC))
+        if magic == sheet.OLD_MAGIC:
+            raise CsvError("an old spreadsheet (.xls), or one with a password; save it as .xlsx or CSV")
+        if magic != sheet.MAGIC:
+            file.seek(0)
+            yield file
+            return
+    with sheet.as_csv(path) as lines:
+        yield lines
 
 
 @contextmanager
@@ -141,7 +168,7 @@ class RejectFile:
 
 def quotable(raw: bytes) -> str:
     """A line as text that is safe to show and to open in a spreadsheet."""
-    text = raw[:IMPORT_LINE_BYTES_MAX].rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+    text = readable(raw[:IMPORT_LINE_BYTES_MAX].rstrip(b"\r\n"))
     text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text
 

@@ -29,11 +29,17 @@ LEDGER_CONNECTIONS_MAX: Final = 10
 WITHDRAWALS_AT_ONCE: Final = LEDGER_CONNECTIONS_MAX - 3  # the publisher and its reader keep connections of their own
 QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
 
+# The ledger as evidence.
+ACTOR_CHARACTERS_MAX: Final = 200  # a file's name, a client's name, a user's: what is longer tells nobody more
+VERIFY_ROWS: Final = 20_000  # fetched at once while the chain is computed again: 6 MB
+VERIFY_FAULTS_MAX: Final = 1000  # told one by one; more of them are one fault: somebody wrote the ledger anew
+
 # The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
 # small enough for a withdrawal to get its turn in between and for 100 MB of memory.
 IMPORT_BATCH_LINES: Final = 50_000
 AHEAD_BYTES_MIN: Final = 4 << 20  # below, the file is read before a second process is up
 IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
+SHEET_MEMORY_OCTETS_MAX: Final = 3 << 30  # of the process that reads a spreadsheet: 1,048,576 rows take 0.7 GB
 
 # The publisher.
 INDEX_WAIT_SECONDS: Final = 5.0  # for SQLite's write lock and for each answer of Redis

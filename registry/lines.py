@@ -2,8 +2,9 @@
 
     recipient,type,status,source,recipientType,consentDate        in any order; the last three may be absent
 
-UTF-8 with or without a byte order mark, LF or CRLF, comma or semicolon, fields quoted or not; a quoted field cannot
-span lines, because no valid value does.
+UTF-8 with or without a byte order mark, or Windows' Turkish code page; LF or CRLF; comma, semicolon or tab, whichever
+the header has, also behind Excel's `sep=;`; fields quoted or not. A quoted field cannot span lines, because no valid
+value does. What is valid in a line is ASCII, so the code page matters only for what is shown of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from registry.rules import Line, LineRules
 COLUMNS: Final = ("recipient", "type", "status", "source", "recipientType", "consentDate")
 REQUIRED: Final = COLUMNS[:3]
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+DELIMITERS: Final = ",;\t"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 TOO_LONG: Final = "H460"
 NO_COLUMNS: Final = ""
 
@@ -33,7 +36,7 @@ class CsvError(ValueError):
 
 
 class Batch(NamedTuple):
-    """Some lines of a file, the number of the first one (the header is line 1), and where in the file they end."""
+    """Some lines of a file, the number of the first one, and where in the file they end (0: of a spreadsheet)."""
 
     number: int
     lines: Sequence[bytes]
@@ -91,11 +94,10 @@ class Columns:
     """The header: which of a line's fields is which column. Raises CsvError."""
 
     def __init__(self, header: bytes) -> None:
-        try:
-            text = header.removeprefix(BYTE_ORDER_MARK).decode().strip()
-        except UnicodeDecodeError as error:
-            raise CsvError("the file is not UTF-8 text") from error
-        self._delimiter = ";" if ";" in text and "," not in text else ","
+        if header.startswith(_UTF_16):
+            raise CsvError("the file is UTF-16; save it as CSV UTF-8")
+        text = readable(header.removeprefix(BYTE_ORDER_MARK)).strip(" \r\n")
+        self._delimiter = max(DELIMITERS, key=text.count)
         self._separator = self._delimiter.encode()
         names = [name.strip() for name in next(csv.reader([text], delimiter=self._delimiter), [])]
         if unknown := [name for name in names if name not in COLUMNS]:
@@ -130,17 +132,30 @@ class Columns:
         return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
 
 
-def read_header(file: BinaryIO) -> bytes:
-    """The first line, as far as it can be one."""
-    return file.readline(IMPORT_LINE_BYTES_MAX)
+def readable(raw: bytes) -> str:
+    """Octets of a file as text, in whichever of its two code pages they are."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp1254", "backslashreplace")
 
 
-def read_batches(file: BinaryIO) -> Iterator[Batch]:
-    """The lines behind the header in batches of IMPORT_BATCH_LINES."""
+def read_header(file: BinaryIO) -> tuple[bytes, int]:
+    """The first line that is not blank, as far as it can be one, and its number. Excel's `sep=;` is no header."""
+    number = 1
+    while (line := file.readline(IMPORT_LINE_BYTES_MAX)) and not line.removeprefix(BYTE_ORDER_MARK).strip():
+        number += 1
+    if line.removeprefix(BYTE_ORDER_MARK).lower().startswith(b"sep="):
+        return file.readline(IMPORT_LINE_BYTES_MAX), number + 1
+    return line, number
+
+
+def read_batches(file: BinaryIO, number: int = 2) -> Iterator[Batch]:
+    """The lines behind the header in batches of IMPORT_BATCH_LINES; the first of them has the `number`."""
     lines = _read_lines(file)
-    number = 2
+    place = file.tell if file.seekable() else lambda: 0
     while batch := list(islice(lines, IMPORT_BATCH_LINES)):
-        yield Batch(number, batch, file.tell())
+        yield Batch(number, batch, place())
         number += len(batch)
 
 

@@ -98,7 +98,7 @@ def import_csv(
         run.run(path, reject_path, progress)
         fault = importer.bring_up_to_date(registry.publisher)
     written = reject_path if run.rejected else None
-    return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault)
+    return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault, dict(run.reasons))
 
 
 def rebuild(settings: Settings, progress: Progress | None = None, *, anew: bool = False) -> IndexState:

@@ -75,6 +75,9 @@ FORMS = {
     "another order": "\n".join(",".join(reversed(line.split(","))) for line in (HEADER, GOOD)),
     "no recipientType": f"{HEADER}\n{GOOD}\n".replace(",recipientType", "").replace(",BIREYSEL", ""),
     "blank lines": f"{HEADER}\n\n\r\n{GOOD}\n\n",
+    "tabs": f"{HEADER}\n{GOOD}\n".replace(",", "\t"),
+    "Excel's hint": "sep=;\r\n" + f"{HEADER}\r\n{GOOD}\r\n".replace(",", ";"),
+    "blank lines before the header": f"\n\r\n{HEADER}\n{GOOD}\n",
     "blanks in the header": f"{HEADER.replace(',', ' , ')}\n{GOOD}\n",
 }
 
@@ -95,7 +98,7 @@ def test_merchants_need_neither_source_nor_date(sqlite_ledger: Ledger, tmp_path:
 
 
 HEADERS = {
-    "nothing": ("", "does not name the column 'recipient'"),
+    "a blank line": ("", "unknown column"),  # the next one is it, then
     "an unknown column": (f"{HEADER},name", "unknown column 'name'"),
     "a missing column": ("recipient,type", "does not name the column 'status'"),
     "a column twice": ("recipient,type,status,status", "twice"),
@@ -113,10 +116,17 @@ def test_a_header_that_is_none_is_one_clear_error(
     assert not (tmp_path / "rejects.csv").exists()
 
 
-@pytest.mark.parametrize("codec", ["utf-16", "cp1254"])
-def test_a_file_in_another_encoding_is_one_clear_error(sqlite_ledger: Ledger, tmp_path: Path, codec: str) -> None:
-    with pytest.raises(CsvError, match="not UTF-8"):
+@pytest.mark.parametrize(("codec", "said"), [("utf-16", "UTF-16"), ("cp1254", "unknown column 'açıklama'")])
+def test_a_header_in_another_encoding_is_one_clear_error(
+    sqlite_ledger: Ledger, tmp_path: Path, codec: str, said: str
+) -> None:
+    with pytest.raises(CsvError, match=said):
         import_bytes(sqlite_ledger, tmp_path / "in.csv", f"{HEADER},açıklama\n{GOOD},ş\n".encode(codec))
+
+
+def test_a_file_without_a_line_is_one_clear_error(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(CsvError, match="does not name the column 'recipient'"):
+        import_bytes(sqlite_ledger, tmp_path / "in.csv", b"\n \n")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +155,8 @@ def test_a_broken_line_costs_only_itself(sqlite_ledger: Ledger, tmp_path: Path, 
         (b"@cmd", "'@cmd"),
         (b"-1+1", "'-1+1"),
         (b"a\x00\x1b[31mb\tc", "a\\x00\\x1b[31mb\\tc"),
-        (b"\xff", "\\xff"),
+        ("şüphe".encode("cp1254"), "şüphe"),
+        (b"\x81", "\\x81"),
         ("\u202eevil".encode(), "\\u202eevil"),
         ("Ayşe".encode(), "Ayşe"),
     ],
@@ -230,7 +241,7 @@ def test_lines_keep_their_numbers_across_batches(
     content = [*people(20), "bad", *people(3), "worse"]
     path = write_csv(tmp_path / "in.csv", content)
     with path.open("rb") as file:
-        job = JOB._replace(header=read_header(file))
+        job = JOB._replace(header=read_header(file)[0])
         found = list(parsing(job, read_batches(file)))  # type: ignore[call-overload]
     assert [len(batch.lines) for batch, _ in found] == [7, 7, 7, 4]
     assert [bad[0] for _, parsed in found for bad in parsed.bad] == [22, 26]
@@ -242,7 +253,7 @@ def test_the_helper_says_what_we_would_have_said(tmp_path: Path) -> None:
 
     def found(parsing: Callable[..., object]) -> list[object]:
         with path.open("rb") as file:
-            job = JOB._replace(header=read_header(file))
+            job = JOB._replace(header=read_header(file)[0])
             return list(parsing(job, read_batches(file)))  # type: ignore[call-overload]
 
     assert found(parse) == found(parse_ahead)
@@ -260,7 +271,7 @@ def test_a_helper_that_is_killed_is_an_error_not_an_end(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(subprocess, "Popen", Remembered)
     with path.open("rb") as file:
-        parsed = parse_ahead(JOB._replace(header=read_header(file)), read_batches(file))
+        parsed = parse_ahead(JOB._replace(header=read_header(file)[0]), read_batches(file))
         next(parsed)
         started[0].kill()
         with pytest.raises(ChildProcessError):
