@@ -62,6 +62,17 @@ async def test_who_is_too_fast_is_told_so() -> None:
         assert (await other.converse(ENQUIRE)).status == ROK
 
 
+async def test_a_submit_multi_costs_as_much_as_it_has_destinations() -> None:
+    async with (
+        smsc() as centre,
+        house(centre.port, rate=1, burst=200, rate_mode="reject") as gate,
+        gate.client() as client,
+    ):
+        many = multi_body(*numbers(*range(100)), *numbers(*range(100)), source=b"OTP")
+        heard = [(await client.converse(SUBMIT_MULTI, many)).status for _ in range(2)]
+        assert heard == [ROK, THROTTLED]
+
+
 async def test_or_waits_and_loses_nothing() -> None:
     options = {"rate": 100, "burst": 5, "rate_mode": "pace"}
     async with smsc() as centre, house(centre.port, **options) as gate, gate.client() as client:
