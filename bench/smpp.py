@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import programs, smpp_idle
 from bench.gateway import LOGIN, gateway, prove_long_notice, prove_sms_notice
 from bench.measure import Plan, Sample, Table, Target, Verdict, interleave
-from bench.process import Absent, Missing, Program, free_port
+from bench.process import TICK_S, Absent, Missing, Program, free_port
 
 BINDS = 4
 WARM_UP = 2_000
@@ -188,7 +188,8 @@ def _load(program: Program, sink: Program, case: Case, count: int) -> Sample:
     except RuntimeError as why:
         raise RuntimeError(f"{program.name}: {why}\n{program.log_tail()}\n{sink.log_tail()}") from why
     time.sleep(SETTLE_S)
-    cpu, helper_cpu = program.cpu() - cpu, helper.cpu() - helper_cpu if helper else 0.0
+    cpu = max(program.cpu() - cpu, TICK_S)  # in a short run HAProxy needs less than one, which reads as none
+    helper_cpu = helper.cpu() - helper_cpu if helper else 0.0
     if not sink.is_running:
         raise RuntimeError(f"{program.name}: {sink.log_tail()}")
     return Sample(done.messages, done.seconds, cpu, helper_cpu, done.p50_s, done.p99_s)

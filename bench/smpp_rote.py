@@ -26,7 +26,7 @@ from filters.layout import INDEX_KEY, MARKER, READER_FIELDS
 pack: Any = hiredis.pack_command  # its stub takes tuples of one
 
 # What the gateway writes, octet by octet as many: a test holds it to that.
-_BUCKET: Final = "izinli:1:{123}:b:1234"
+_BUCKET: Final = "izinli:1:{123}:b:123"
 _MEMBER: Final = 1234567890123456789
 QUESTION: Final = pack(("SMISMEMBER", _BUCKET, _MEMBER, MARKER))
 STATE: Final = pack(("HMGET", INDEX_KEY, *READER_FIELDS)) + pack(("TIME",))
@@ -54,7 +54,10 @@ Onward = tuple[asyncio.Transport, bytes | bytearray, int]
 
 
 class Redis(asyncio.Protocol):
-    """One connection; what is asked in one tick goes out together."""
+    """One connection; what is asked in one tick goes out together: `each` for each PDU, and `end`."""
+
+    each: bytes
+    end = b""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -72,15 +75,13 @@ class Redis(asyncio.Protocol):
     def flush(self) -> None:
         batch, self.batch = self.batch, []
         self.asked.append(batch)
-        self.write(sum(count for *_, count in batch))
-
-    def write(self, count: int) -> None:
-        """Ask about so many."""
-        raise NotImplementedError
+        self.transport.write(self.each * sum(count for *_, count in batch) + self.end)
 
 
 class Index(Redis):
     """Questions about recipients, with the state beside them, and the journal."""
+
+    each, end = QUESTION, STATE
 
     def __init__(self, journal: int) -> None:
         super().__init__()
@@ -92,9 +93,6 @@ class Index(Redis):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport.write(b"".join(SEED))
-
-    def write(self, count: int) -> None:
-        self.transport.write(QUESTION * count + STATE)
 
     def data_received(self, data: bytes) -> None:
         if self.seeding:
@@ -118,10 +116,8 @@ class Index(Redis):
 class LookUps(Redis):
     """Whether a receipt is that of a part."""
 
+    each = LOOK_UP
     heard = 0  # octets that no batch has had yet
-
-    def write(self, count: int) -> None:
-        self.transport.write(LOOK_UP * count)
 
     def data_received(self, data: bytes) -> None:
         self.heard += len(data)
