@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from filters.link import LinkMinter, Reject
 from filters.model import Brand
 from registry import pages, rejections
+from registry.evidence import actors
 from registry.forms import BodyFault, Wish, read_body, wish
 from registry.index.interface import IndexDown
 from registry.ledger import Ledger
@@ -31,6 +32,7 @@ from registry.rejections import Refusal
 from registry.throttle import Throttle
 
 SOURCES: Final = {Wish.BUTTON: "HS_WEB", Wish.ONE_CLICK: "HS_EPOSTA"}
+ACTORS: Final = {Wish.BUTTON: actors.LINK_PAGE, Wish.ONE_CLICK: actors.LINK_ONE_CLICK}
 TRAILING: Final = ".,;:!?)>\"'"  # what message apps take for a part of the link before them
 
 T = TypeVar("T")
@@ -123,7 +125,7 @@ class _Citizen:
 def withdraw(ledger: Ledger, publisher: Publisher, reject: Reject, wanted: Wish) -> None:
     """Record a RET and remove it from the index (`rejections.record`). Raises SQLAlchemyError or IndexDown."""
     refusal = Refusal([reject.brand], reject.channel, reject.recipient, SOURCES[wanted])
-    rejections.record(ledger, publisher, refusal, wanted.value)
+    rejections.record(ledger, publisher, refusal, wanted.value, ACTORS[wanted])
 
 
 def _answer(html: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

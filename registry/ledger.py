@@ -1,7 +1,9 @@
 """The ledger: an append-only log of consent events and its fold.
 
-Appends follow one another, so the number of an event is also its place in the commit order, without gaps: whoever has
-seen event n has seen all before it. That makes the log its own outbox, and the publisher needs no other.
+Appends follow one another, so the number of an event is also its place in the commit order: whoever has seen event n
+has seen all before it. That makes the log its own outbox, and the publisher needs no other. Whatever is appended is
+sealed in the same transaction (`registry.evidence.chain`); where a number is missing there is a removal, or what it
+removed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
+from registry.evidence import actors, chain
+from registry.evidence.tables import recording
 from registry.limits import QUERY_KEYS_MAX
 from registry.rules import Consent, Move, turkey_time
 from registry.schema import appending, consent, consent_event, open_engine, publication, take_append_lock, upgrade
@@ -90,9 +94,12 @@ class Ledger:
             take_append_lock(connection)
             yield Append(connection, self._bulk)
 
-    def record(self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None) -> list[str]:
+    def record(
+        self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None, actor: str = ""
+    ) -> list[str]:
         """Append moves in their order; for each RECORDED, UNCHANGED (it is in the log already) or the judge's code.
 
+        `actor` says by whom, for the evidence, in the words of `registry.evidence.actors`; "": nobody said.
         A rejection without a date (a closed line, a first TACIR record) counts from now, and only if none stands.
         `judge(move, recorded)` sees the fold as it is just before the move and returns a code to refuse it.
         """
@@ -123,7 +130,7 @@ class Ledger:
                 recorded.append((fingerprint, move, wins))
                 if wins:
                     folds[key] = consent
-            log.write(recorded, origin=origin, now=now)
+            log.write(recorded, origin=origin, now=now, actor=actor)
         return answers
 
     def fold(self, fingerprint: bytes) -> dict[RecipientType, Consent]:
@@ -137,7 +144,7 @@ class Ledger:
             return Folds(_head(connection), _changes(connection, set(keys)))
 
     def changes_after(self, cursor: int, limit: int) -> tuple[Folds, int]:
-        """(state of the keys that the next `limit` events after `cursor` are about, number of the last such event).
+        """(state of the keys that the next `limit` events after `cursor` are about, number of the last such entry).
 
         The state is never older than those events; it may be newer, and is then seen again.
         """
@@ -150,7 +157,10 @@ class Ledger:
                 (self.fingerprint(brand, Channel(channel), recipient.encode()), kind)
                 for _, brand, channel, recipient, kind in rows
             }
-            return Folds(as_of, _changes(connection, keys)), rows[-1][0] if rows else cursor
+            seen = rows[-1][0] if rows else cursor
+            if len(rows) < limit:  # a removal is an entry too, but tells the index nothing
+                seen = max(seen, as_of)
+            return Folds(as_of, _changes(connection, keys)), seen
 
     def members(
         self, recipient_type: RecipientType, status: Status, chunk: int, after: bytes = b""
@@ -177,7 +187,7 @@ class Ledger:
             return int(connection.execute(counted).scalar_one())
 
     def head(self) -> int:
-        """The number of the newest event, 0 in an empty ledger."""
+        """The number of the newest entry, 0 in an empty ledger."""
         with self._engine.connect() as connection:
             return _head(connection)
 
@@ -229,9 +239,12 @@ class Append:
         rows = among(self._connection, query, sorted({move.recipient.decode() for move in moves}))
         return {_move(row) for row in rows}
 
-    def write(self, entries: Iterable[tuple[bytes, Move, bool]], *, origin: str, now: datetime) -> int:
-        """Append events, each with whether it becomes its key's fold; returns the number of the log's last event."""
-        seq = _head(self._connection)
+    def write(self, entries: Iterable[tuple[bytes, Move, bool]], *, origin: str, now: datetime, actor: str = "") -> int:
+        """Append events, each with whether it becomes its key's fold, and seal them with their `actor`.
+
+        Returns the number of the log's last entry. The events of one call are numbered one after the other.
+        """
+        seq, before = newest(self._connection)
         recorded_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         events: list[tuple[Any, ...]] = []
         winners: Winners = {}
@@ -256,6 +269,7 @@ class Append:
                 winners[fingerprint, kind] = (said, seq)
         if events:
             self._bulk.insert(self._connection, consent_event, events)
+            self._bulk.insert(self._connection, recording, list(chain.links(before, actors.written(actor), events)))
         self._upsert(winners)
         return seq
 
@@ -385,5 +399,12 @@ def _move(row: Sequence[Any]) -> Move:
     )
 
 
+def newest(connection: Connection) -> tuple[int, bytes]:
+    """The number of the log's last entry, and the digest that stands for all up to it."""
+    latest = select(recording.c.seq, recording.c.digest).order_by(recording.c.seq.desc()).limit(1)
+    row = connection.execute(latest).one_or_none()
+    return (0, chain.BEGINNING) if row is None else (row.seq, bytes(row.digest))
+
+
 def _head(connection: Connection) -> int:
-    return int(connection.execute(select(func.coalesce(func.max(consent_event.c.seq), 0))).scalar_one())
+    return int(connection.execute(select(func.coalesce(func.max(recording.c.seq), 0))).scalar_one())

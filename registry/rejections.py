@@ -21,6 +21,7 @@ from filters.address import canonical_email, canonical_msisdn
 from filters.handover import BRANDS_MAX, PATH, bearer
 from filters.link import BRAND_MAX
 from filters.model import Channel, RecipientType, Status
+from registry.evidence import actors
 from registry.forms import BodyFault, read_body
 from registry.index.interface import IndexDown
 from registry.ledger import Entry, Key, Ledger
@@ -42,7 +43,7 @@ class Refusal(NamedTuple):
     source: str
 
 
-def record(ledger: Ledger, publisher: Publisher, refusal: Refusal, origin: str) -> None:
+def record(ledger: Ledger, publisher: Publisher, refusal: Refusal, origin: str, actor: str) -> None:
     """Record a RET and remove it from the index; returns when both are done. Raises SQLAlchemyError or IndexDown.
 
     It counts for both recipient types: the citizen refuses a sender and a channel, and knows nothing of the list that
@@ -57,7 +58,7 @@ def record(ledger: Ledger, publisher: Publisher, refusal: Refusal, origin: str) 
         for kind in RecipientType:
             entries.append((fingerprint, Move(brand, channel, recipient, kind, Status.RET, source, "")))
             keys.append((fingerprint, kind))
-    ledger.record(entries, origin=origin, now=datetime.now(UTC))
+    ledger.record(entries, origin=origin, now=datetime.now(UTC), actor=actor)
     publisher.publish_now(keys)
 
 
@@ -77,7 +78,7 @@ def add_to(app: FastAPI, ledger: Ledger, publisher: Publisher, in_thread: InThre
         except ValueError as fault:
             return _answer(400, str(fault))
         try:
-            await in_thread(lambda: record(ledger, publisher, refusal, ORIGIN))
+            await in_thread(lambda: record(ledger, publisher, refusal, ORIGIN, actors.HANDSET))
         except (IndexDown, SQLAlchemyError) as fault:
             return _answer(503, f"not certain yet: {type(fault).__name__}", {"retry-after": str(RETRY_SECONDS)})
         return _answer(200, "recorded")

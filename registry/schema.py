@@ -8,6 +8,8 @@ a fold) is not stored: at a million lines a minute each column and each index is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,6 +118,15 @@ def take_append_lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LEDGER_WAIT_SECONDS:g}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({APPEND_LOCK})")
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees the database as it is now, however long and often it reads. SQLite's readers do anyway."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect, text
 
+from registry.evidence import check, tables
+from registry.national.tables import api_audit
 from registry.schema import downgrade, metadata, open_engine, upgrade
 
-TABLES = {
-    *("alembic_version", "consent", "consent_event", "publication"),
-    *("api_client", "api_grant", "api_token", "api_audit"),
-}
+assert tables.removal.metadata is api_audit.metadata is metadata  # every module that has tables is imported
+TABLES = {"alembic_version", *metadata.tables}
+EVENTS = 1003  # more than one seal has
 
 
 def test_up_and_down_and_up_again(tmp_path: Path, ledger_url: str) -> None:
@@ -33,6 +34,34 @@ def test_the_migrations_end_where_the_code_begins(tmp_path: Path, ledger_url: st
     upgrade(engine)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def events(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM consent_event")).scalar_one())
+
+
+def test_what_was_recorded_before_there_were_seals_is_sealed_and_stays(tmp_path: Path, ledger_url: str) -> None:
+    engine = open_engine(ledger_url, tmp_path)
+    upgrade(engine, "0002")
+    insert = text(
+        "INSERT INTO consent_event VALUES (:seq, 100001, 'MESAJ', :recipient, 'BIREYSEL', 'ONAY', 'HS_WEB', "
+        "'2026-01-01 00:00:00', '2026-01-01T00:00:00Z', 'import')"
+    )
+    with engine.begin() as connection:
+        rows = [{"seq": seq, "recipient": f"+90555{seq:07d}"} for seq in range(1, EVENTS + 1)]
+        connection.execute(insert, rows)
+    upgrade(engine)
+    found = check.verify(engine)
+    assert (found.events, found.head, found.faults) == (EVENTS, EVENTS, [])
+    downgrade(engine, "0002")
+    assert events(engine) == EVENTS
+    upgrade(engine)
+    assert check.verify(engine) == found
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE consent_event SET status = 'RET' WHERE seq = 1002"))
+    assert check.verify(engine).faults == ["entries 1001 to 1003, recorded by nobody knows whom: not as it was sealed"]
     engine.dispose()
 
 
