@@ -235,13 +235,19 @@ class Append:
 
     def known(self, moves: Sequence[Move]) -> set[Move]:
         """The moves that anybody ever recorded about the recipients of `moves`."""
-        query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
-        rows = among(self._connection, query, sorted({move.recipient.decode() for move in moves}))
-        return {_move(row) for row in rows}
+        return moves_about(self._connection, {move.recipient for move in moves})
 
-    def write(self, entries: Iterable[tuple[bytes, Move, bool]], *, origin: str, now: datetime, actor: str = "") -> int:
-        """Append events, each with whether it becomes its key's fold, and seal them with their `actor`.
+    def write(
+        self,
+        entries: Iterable[tuple[bytes, Move, bool]],
+        *,
+        origin: str,
+        now: datetime,
+        actor: str | Sequence[str] = "",
+    ) -> int:
+        """Append events, each with whether it becomes its key's fold, and seal them.
 
+        `actor`: who recorded them (`registry.evidence.actors`), one for all, or one for each of `entries`.
         Returns the number of the log's last entry. The events of one call are numbered one after the other.
         """
         seq, before = newest(self._connection)
@@ -269,7 +275,8 @@ class Append:
                 winners[fingerprint, kind] = (said, seq)
         if events:
             self._bulk.insert(self._connection, consent_event, events)
-            self._bulk.insert(self._connection, recording, list(chain.links(before, actors.written(actor), events)))
+            who = actors.written(actor) if isinstance(actor, str) else [actors.written(one) for one in actor]
+            self._bulk.insert(self._connection, recording, list(chain.links(before, who, events)))
         self._upsert(winners)
         return seq
 

@@ -61,6 +61,16 @@ class Registry(NamedTuple):
 
 @contextmanager
 def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Registry]:
+@contextmanager
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
+    """The ledger alone, migrated and checked. Raises SQLAlchemyError or KeyMismatch."""
+    ledger = Ledger.open(settings.ledger, settings.data_dir, settings.fingerprint_key)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
     """Ledger (migrated and checked), index writer and publisher, closed at the end.
 
     Raises SQLAlchemyError, and KeyMismatch when the ledger was folded with another fingerprint key and `refold` does

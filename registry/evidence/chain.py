@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 BEGINNING: Final = bytes(32)
@@ -63,12 +64,24 @@ def link(before: bytes, actor: str, leaves: Iterable[bytes]) -> bytes:
     return _digest(before + _digest(actor.encode()) + b"".join(leaves))
 
 
-def links(before: bytes, actor: str, rows: Sequence[EventRow]) -> Iterator[tuple[int, str, bytes]]:
-    """The recordings (seq, actor, digest) that new events make."""
-    for start in range(0, len(rows), SEAL_EVENTS_MAX):
-        part = rows[start : start + SEAL_EVENTS_MAX]
-        before = link(before, actor, map(leaf, part))
-        yield part[-1][0], actor, before
+def links(before: bytes, actor: str | Sequence[str], rows: Sequence[EventRow]) -> Iterator[tuple[int, str, bytes]]:
+    """The recordings (seq, actor, digest) that new events make; `actor`: of all of them, or of each."""
+    for who, start, stop in _runs(actor, len(rows)):
+        for first in range(start, stop, SEAL_EVENTS_MAX):
+            part = rows[first : min(first + SEAL_EVENTS_MAX, stop)]
+            before = link(before, who, map(leaf, part))
+            yield part[-1][0], who, before
+
+
+def _runs(actor: str | Sequence[str], count: int) -> Iterator[tuple[str, int, int]]:
+    """Who did something, from where to where."""
+    if isinstance(actor, str):
+        yield actor, 0, count
+        return
+    stop = 0
+    for who, run in groupby(actor):
+        start, stop = stop, stop + len(list(run))
+        yield who, start, stop
 
 
 def removed_octets(seq: int, one: bytes) -> bytes:

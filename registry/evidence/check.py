@@ -12,7 +12,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, select
 
 from registry.evidence import chain
 from registry.evidence.chain import BEGINNING, Removal
@@ -130,12 +130,6 @@ class _Check:
             self._found.faults.append(what)
         else:
             self._more += 1
-
-
-def newest_number(engine: Engine) -> int:
-    """Of the last sealed entry: what a bar of progress ends at."""
-    with engine.connect() as connection:
-        return int(connection.execute(select(func.coalesce(func.max(recording.c.seq), 0))).scalar_one())
 
 
 def _range(first: int, last: int) -> str:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from filters.model import Channel, RecipientType, Status
+from registry.evidence import actors
 from registry.index.interface import IndexDown
 from registry.ledger import Append, Key, Ledger, among, dated, transaction_id
 from registry.national.audit import Audited, write_audits
@@ -152,9 +153,9 @@ class _Turn:
         taken: list[tuple[int, Addition]] = []
         for origin, group in groupby(self._written, key=itemgetter(0)):
             run = list(group)
-            last = self._log.write(
-                [(one.fingerprint, one.move, wins) for _, one, wins in run], origin=origin, now=self._now
-            )
+            entries = [(one.fingerprint, one.move, wins) for _, one, wins in run]
+            who = [actors.api_client(one.client) for _, one, _ in run]
+            last = self._log.write(entries, origin=origin, now=self._now, actor=who)
             numbered = list(enumerate((one for _, one, _ in run), last - len(run) + 1))
             taken += numbered
             action = "consent-refused" if origin in REFUSED else "consent"

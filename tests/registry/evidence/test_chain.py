@@ -128,6 +128,14 @@ def test_a_large_import_is_sealed_in_parts(sqlite_ledger: Ledger) -> None:
     assert fault.startswith("entries 1001 to 2000, recorded by file b.csv, user ayse")
 
 
+def test_one_append_may_be_the_work_of_many(ledger: Ledger) -> None:
+    entries = [(fingerprint(ledger, one), one, True) for one in map(onay, range(4))]
+    with ledger.append() as log:
+        log.write(entries, origin="api", now=NOW, actor=["API client crm", "API client crm", "user ayse", "x"])
+    assert actors_of(ledger) == ["API client crm", "user ayse", "x"]
+    assert check.verify(ledger.engine).faults == []
+
+
 def test_faults_are_told_up_to_a_bound(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(5):
         record(sqlite_ledger, onay(index), actor="")

@@ -1,0 +1,63 @@
+"""`izinli ledger …`: what an operator, or an inspector beside one, does with the record of consents."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.cli_common import (
+    EX_DATAERR,
+    AsJson,
+    ConfigFile,
+    console,
+    control,
+    fail,
+    print_json,
+    progress_bar,
+    reachable,
+)
+
+if TYPE_CHECKING:
+    from registry.evidence.check import Checked
+    from registry.service import Settings
+
+ledger_app = typer.Typer(help="The record of consents: is it whole, and what may go from it?", no_args_is_help=True)
+DIGEST: Final = re.compile("[0-9a-f]{64}")
+
+KeptDigest = Annotated[
+    str, typer.Option("--digest", metavar="HEX", help="A digest noted elsewhere, which some recording must have.")
+]
+
+
+@ledger_app.command()
+def verify(config: ConfigFile, kept: KeptDigest = "", as_json: AsJson = False) -> None:
+    """Compute the chain again; exit 1 when an event was changed or is missing."""
+    if kept and not DIGEST.fullmatch(kept):
+        fail("--digest: 64 hexadecimal digits, as the log and this command write them", EX_DATAERR)
+    with reachable():
+        found = computed(control(config), kept)
+    if as_json:
+        print_json({"whole": not found.faults, **asdict(found)})
+    else:
+        table = Table("events", "removed by retention", "newest entry", "newest digest", box=None)
+        table.add_row(f"{found.events:,}", f"{found.removed:,}", f"{found.head:,}", found.digest)
+        console.print(table)
+        for fault in found.faults:
+            console.print(f"[red]fault[/red] {escape(fault)}", soft_wrap=True)
+    sys.exit(1 if found.faults else 0)
+
+
+def computed(settings: Settings, kept: str = "") -> Checked:
+    """The chain of the ledger, with a bar of progress. Raises SQLAlchemyError or KeyMismatch."""
+    from registry.evidence import check
+    from registry.service import open_ledger
+
+    with open_ledger(settings) as ledger, progress_bar("entries") as bar:
+        task = bar.add_task("computing", total=ledger.head(), done=0)
+        return check.verify(ledger.engine, kept, lambda seq: bar.update(task, completed=seq, done=seq))
