@@ -415,3 +415,9 @@ def newest(connection: Connection) -> tuple[int, bytes]:
 
 def _head(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(recording.c.seq), 0))).scalar_one())
+def moves_about(connection: Connection, recipients: Iterable[bytes]) -> set[Move]:
+    """All that was ever recorded about these recipients, by every brand."""
+    query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
+    return {_move(row) for row in among(connection, query, sorted(one.decode() for one in recipients))}
+
+
