@@ -20,7 +20,6 @@ from gateway.cli_api import api_user_app
 from gateway.cli_common import (
     EX_CANTCREAT,
     EX_DATAERR,
-    EX_UNAVAILABLE,
     AsJson,
     ConfigFile,
     brand_of,
@@ -30,19 +29,21 @@ from gateway.cli_common import (
     keys_of,
     load_config,
     print_json,
-    progress_bar,
     refuse,
     settings_of,
 )
+from gateway.cli_consents import BrandCode, export_consents, import_consents
 from gateway.cli_index import index_app
 from gateway.cli_journal import journal_app
+from gateway.cli_ledger import ledger_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
+app.command("import")(import_consents)
+app.command("export")(export_consents)
 app.add_typer(index_app, name="index")
 app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
-
-BrandCode = Annotated[int, typer.Option("--brand", help="İYS brand code.")]
+app.add_typer(ledger_app, name="ledger")
 
 
 class Plane(StrEnum):
@@ -112,57 +113,6 @@ def serve(
 
     with_registry = None if only is Plane.GATEWAY else registry
     sys.exit(run(loaded, secrets, gateway=only is not Plane.REGISTRY, registry=with_registry))
-
-
-@app.command("import")
-def import_consents(
-    config: ConfigFile,
-    consents: Annotated[Path, typer.Argument(help="CSV or .xlsx with the national columns: recipient,type,status …")],
-    brand: BrandCode,
-    declare: Annotated[
-        bool, typer.Option("--declare", help="New consents, under the national system's rules for declarations.")
-    ] = False,
-    rejects: Annotated[Path | None, typer.Option(help="Where bad lines go; default: CONSENTS.rejects.csv")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Load consents; without --declare: what the national system already holds."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from registry.ledger import KeyMismatch
-    from registry.lines import CsvError
-    from registry.rules import REASONS
-    from registry.service import import_csv
-
-    loaded = load_config(config)
-    brand_of(loaded, brand)
-    settings = settings_of(loaded, keys_of(loaded, create=True))
-    try:
-        with progress_bar("lines") as bar:
-            task = bar.add_task("importing", total=None, done=0)
-
-            def advance(done: int, total: int, lines: int) -> None:
-                bar.update(task, completed=done, total=total, done=lines)
-
-            result = import_csv(settings, brand, consents, declare=declare, rejects=rejects, progress=advance)
-    except CsvError as error:
-        fail(f"{consents}: {error}", EX_DATAERR)
-    except (OSError, SQLAlchemyError, KeyMismatch) as error:
-        fail(f"{consents}: {error}", EX_UNAVAILABLE)
-    if as_json:
-        print_json(asdict(result))
-    else:
-        console.print(
-            f"{result.lines:,} lines: {result.recorded:,} recorded, {result.unchanged:,} unchanged, "
-            f"{result.rejected:,} rejected"
-        )
-        for code, lines in sorted(result.reasons.items(), key=lambda reason: -reason[1]):
-            console.print(f"  {lines:>9,}  {code or '–':<5} {REASONS[code]}")
-    if result.reject_path is not None:
-        errors.print(f"rejected lines, with line number and reason: {escape(str(result.reject_path))}")
-    if result.index_fault:
-        errors.print(f"recorded, but the index does not know it yet: {escape(result.index_fault)}")
-    if result.rejected or result.index_fault:
-        sys.exit(EX_DATAERR if result.rejected else EX_UNAVAILABLE)
 
 
 @app.command()

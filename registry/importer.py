@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import holidays
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +26,7 @@ from registry import sheet
 from registry.ahead import parse, parse_ahead
 from registry.evidence import actors
 from registry.index.interface import IndexDown
-from registry.ledger import RECORDED, UNCHANGED, Ledger
+from registry.ledger import RECORDED, UNCHANGED, Entry, Judge
 from registry.limits import AHEAD_BYTES_MIN, IMPORT_LINE_BYTES_MAX
 from registry.lines import Bad, Batch, CsvError, Job, Parsed, read_batches, read_header, readable
 from registry.publish import Publisher
@@ -50,6 +50,16 @@ class ImportResult:
     reasons: Mapping[str, int] = field(default_factory=dict)  # rejected lines by code (`registry.rules.REASONS`)
 
 
+class Recorder(Protocol):
+    """What an import writes to: a ledger, or what only says what a ledger would answer."""
+
+    def record(
+        self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None, actor: str = ""
+    ) -> list[str]:
+        """See `registry.ledger.Ledger.record`."""
+        ...
+
+
 class Importer:
     """One import into one brand. `declare`: the lines are new and must obey the national rules for declarations.
 
@@ -58,7 +68,7 @@ class Importer:
     """
 
     def __init__(
-        self, ledger: Ledger, fingerprint_key: bytes, brand: int, *, now: datetime, declare: bool = False
+        self, ledger: Recorder, fingerprint_key: bytes, brand: int, *, now: datetime, declare: bool = False
     ) -> None:
         self._ledger = ledger
         self._now = now

@@ -23,7 +23,16 @@ from registry.evidence import actors, chain
 from registry.evidence.tables import recording
 from registry.limits import QUERY_KEYS_MAX
 from registry.rules import Consent, Move, turkey_time
-from registry.schema import appending, consent, consent_event, open_engine, publication, take_append_lock, upgrade
+from registry.schema import (
+    EMBEDDED,
+    appending,
+    consent,
+    consent_event,
+    open_engine,
+    publication,
+    take_append_lock,
+    upgrade,
+)
 
 RECORDED: Final = "recorded"
 UNCHANGED: Final = "unchanged"
@@ -78,6 +87,13 @@ class Ledger:
                 raise KeyMismatch("the ledger was folded with another fingerprint key")
             ledger.refold()
         return ledger
+
+    @classmethod
+    def with_fingerprints_of(cls, other: Ledger, data_dir: Path) -> Ledger:
+        """An empty ledger in a file of `data_dir`, for a while, with the same key."""
+        engine = open_engine(EMBEDDED, data_dir)
+        upgrade(engine)
+        return cls(engine, other.fingerprint)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -399,6 +415,12 @@ def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator
             yield from connection.exec_driver_sql(f"{query} IN (?{',?' * (len(part) - 1)})", tuple(part))
 
 
+def moves_about(connection: Connection, recipients: Iterable[bytes]) -> set[Move]:
+    """All that was ever recorded about these recipients, by every brand."""
+    query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
+    return {_move(row) for row in among(connection, query, sorted(one.decode() for one in recipients))}
+
+
 def _move(row: Sequence[Any]) -> Move:
     brand, channel, recipient, recipient_type, status, source, consent_date = row
     return Move(
@@ -415,9 +437,3 @@ def newest(connection: Connection) -> tuple[int, bytes]:
 
 def _head(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(recording.c.seq), 0))).scalar_one())
-def moves_about(connection: Connection, recipients: Iterable[bytes]) -> set[Move]:
-    """All that was ever recorded about these recipients, by every brand."""
-    query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
-    return {_move(row) for row in among(connection, query, sorted(one.decode() for one in recipients))}
-
-

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from filters.index_url import IndexUrl
 from filters.link import LinkMinter
@@ -20,6 +20,7 @@ from filters.model import Brand
 from registry import importer, log
 from registry import verify as verification
 from registry.citizen import create_app
+from registry.export import export
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
 from registry.ledger import Ledger
@@ -29,6 +30,7 @@ from registry.national.rates import Rates
 from registry.national.state import Api, Options
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
+from registry.rehearsal import rehearsal
 from registry.verify import Verification
 from registry.web import WebServer
 
@@ -60,8 +62,6 @@ class Registry(NamedTuple):
 
 
 @contextmanager
-def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Registry]:
-@contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger alone, migrated and checked. Raises SQLAlchemyError or KeyMismatch."""
     ledger = Ledger.open(settings.ledger, settings.data_dir, settings.fingerprint_key)
@@ -71,6 +71,8 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
         ledger.close()
 
 
+@contextmanager
+def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Registry]:
     """Ledger (migrated and checked), index writer and publisher, closed at the end.
 
     Raises SQLAlchemyError, and KeyMismatch when the ledger was folded with another fingerprint key and `refold` does
@@ -93,6 +95,7 @@ def import_csv(
     path: Path,
     *,
     declare: bool = False,
+    dry_run: bool = False,
     rejects: Path | None = None,
     progress: importer.Progress | None = None,
 ) -> ImportResult:
@@ -101,14 +104,22 @@ def import_csv(
     `rejects` defaults to `<path>.rejects.csv`; `progress(bytes_done, bytes_total, lines)` is called after each batch.
     Raises CsvError (nothing recorded), OSError or SQLAlchemyError. That the index could not follow is no error here:
     the consents are recorded and the service lets the index know; see `ImportResult.index_fault`.
+    A `dry_run` records nothing: the result is what an import would say, and the reject file what it would hold.
     """
     reject_path = path.with_name(path.name + ".rejects.csv") if rejects is None else rejects
-    with open_registry(settings) as registry:
-        run = Importer(registry.ledger, settings.fingerprint_key, brand, now=datetime.now(UTC), declare=declare)
+    with open_registry(settings) as registry, ExitStack() as stack:
+        ledger = stack.enter_context(rehearsal(registry.ledger)) if dry_run else registry.ledger
+        run = Importer(ledger, settings.fingerprint_key, brand, now=datetime.now(UTC), declare=declare)
         run.run(path, reject_path, progress)
-        fault = importer.bring_up_to_date(registry.publisher)
+        fault = "" if dry_run else importer.bring_up_to_date(registry.publisher)
     written = reject_path if run.rejected else None
     return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault, dict(run.reasons))
+
+
+def export_csv(settings: Settings, brand: int, out: TextIO, progress: Callable[[int], None]) -> int:
+    """Write a brand's standing consents (`registry.export`). Raises SQLAlchemyError, KeyMismatch or OSError."""
+    with open_registry(settings) as registry:
+        return export(registry.ledger, brand, out, progress)
 
 
 def rebuild(settings: Settings, progress: Progress | None = None, *, anew: bool = False) -> IndexState:

@@ -64,6 +64,22 @@ def test_import_and_lookup(config: Path, tmp_path: Path) -> None:
     assert json.loads(izinli("index", "status", "-c", config, "--json").stdout)["count"] == 1
 
 
+def test_a_dry_run_and_an_export(config: Path, tmp_path: Path) -> None:
+    consents, out = tmp_path / "consents.csv", tmp_path / "out.csv"
+    good = "+905550000001,MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n"
+    consents.write_text(HEADER + good + "nobody,MESAJ,ONAY,HS_WEB,BIREYSEL,2026-01-05 10:00:00\n")
+    dry = izinli("import", "-c", config, *BRAND, "--dry-run", consents)
+    assert dry.returncode == 65, "a line would be rejected"
+    assert "dry run, nothing is recorded: 2 lines: 1 recorded, 0 unchanged, 1 rejected" in dry.stdout
+    assert "H121  not a valid telephone number" in dry.stdout
+    assert json.loads(izinli("import", "-c", config, *BRAND, "--json", consents).stdout)["recorded"] == 1
+    done = izinli("export", "-c", config, *BRAND, out)
+    assert (done.returncode, out.read_text(), out.stat().st_mode & 0o777) == (0, HEADER + good, 0o600)
+    again = izinli("export", "-c", config, *BRAND, out)
+    assert (again.returncode, "File exists" in again.stderr) == (73, True), "what is there stays"
+    assert izinli("export", "-c", config, *BRAND, "-").stdout == HEADER + good
+
+
 @pytest.mark.interop
 def test_both_planes_log_in_at_redis_with_the_password_of_a_file(config: Path, tmp_path: Path) -> None:
     secret = "p@ss:w/%örd"
