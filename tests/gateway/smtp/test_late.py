@@ -133,6 +133,22 @@ async def test_a_pool_that_closes_says_so_to_those_who_wait(monkeypatch: pytest.
     assert letter.late_replies == [pool.LOST]
 
 
+def test_the_last_answer_comes_before_postfix_gives_up() -> None:
+    """`smtpd_proxy_timeout` is 100 s: a deadline, a dot that was held as it passed, and how late both are noticed."""
+    latest_s = limits.SMTP_DELIVERY_S + limits.SMTP_DOT_HELD_S + 2 * limits.SMTP_SWEEP_S
+    assert latest_s < 100.0
+    assert latest_s < limits.DRAIN_S, "and before a drain ends"
+
+
+async def test_a_notification_has_no_time_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One copy refused, one taken, and the next hop is silent when it has the report: the client has its answer."""
+    monkeypatch.setattr(limits, "SMTP_DELIVERY_S", 2.0)
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    script = {"RCPT": [b"550 5.1.1 unknown\r\n"], "DOT": [b"250 2.0.0 queued\r\n", HANG]}
+    async with Hop(script=script) as hop, house(tmp_path, hop.port) as gate, gate.client() as client:
+        assert (await client.send(TEXT, *PATHS[:2]))[0] == 451
+
+
 # The dots.
 
 

@@ -156,6 +156,15 @@ async def test_waiting_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hop.received == []
 
 
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+async def test_no_command_has_more_time_than_its_message(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has waited long for a connection must not have a command's whole time on top."""
+    monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
+    monkeypatch.setattr(limits, "SMTP_NEXT_HOP_COMMAND_S", 1000.0)
+    async with Hop(script={step: [HANG]}) as hop, pooled(hop.port) as upstream:
+        assert await answers(upstream, Letter(deadline=asyncio.get_running_loop().time() + 0.1)) == [pool.LOST]
+
+
 async def test_idle_connections_are_left_with_quit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SMTP_SWEEP_S", 0.02)
     async with Hop() as hop, pooled(hop.port, idle_s=0) as upstream:
