@@ -17,6 +17,9 @@ from tests.gateway.smpp.support import (
     CANONICAL,
     COMMERCIAL,
     DEFERRED,
+    DELIVER,
+    ENQUIRE,
+    NUMBER,
     RESP,
     STREAMS,
     SUBMIT,
@@ -78,10 +81,15 @@ async def test_i2_the_message_is_answered_when_its_last_segment_is() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         centre.behaviour.holding = True
         sequence = client.submit(LONG)
-        await eventually_async(lambda: len(centre.messages) == 2)
-        centre.release(backwards=True)
+        await eventually_async(lambda: len(centre.held) == 2, within=30)
+        (session, of_the_first) = centre.held.pop()
+        session.write(of_the_first)
+        session.ask(DELIVER, submit_body(b"behind it", source=NUMBER, dest=b"3525"))
+        assert (await client.hear()).command == DELIVER, "one answer of two is none"
+        centre.release()
         answer = await client.hear()
         assert (answer.sequence, answer.body[:-1].decode()) == (sequence, centre.messages[1].message_id)
+        assert (await client.converse(ENQUIRE)).command == ENQUIRE | RESP, "and it is answered once"
 
 
 # a text that has its notice already

@@ -191,6 +191,7 @@ def test_the_notice_becomes_a_part_with_sar_tlvs(coding: int) -> None:
     assert [got.place() for got in extra] == [(0x1234, total, 3 + n) for n in range(len(extra))]
     assert "".join(got.text for got in extra) == notice_of()
     assert {got.esm_class for got in extra} == {0}
+    assert [sorted(tag for tag, _ in got.tlvs) for got in extra] == [[0x20C, 0x20E, 0x20F, 0x1400]] * len(extra)
 
 
 @pytest.mark.parametrize("sar", [False, True])
