@@ -33,6 +33,7 @@ from gateway.cli_common import (
     settings_of,
 )
 from gateway.cli_consents import BrandCode, export_consents, import_consents
+from gateway.cli_evidence import evidence
 from gateway.cli_index import index_app
 from gateway.cli_journal import journal_app
 from gateway.cli_ledger import ledger_app
@@ -44,6 +45,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
+app.command()(evidence)
 
 
 class Plane(StrEnum):

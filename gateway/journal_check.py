@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway import seals
 from gateway.seals import BEGINNING, Header, Seal
@@ -77,35 +78,43 @@ class _Worker:
 
     def _contents(self, journal: Path, header: Header, sealed: list[Seal], *, newest: bool) -> None:
         """Compare what is sealed with what is there."""
-        if not journal.exists():
+        self.digests.update(seal.digest for seal in sealed)
+        try:
+            with seals.contents(journal) as file:
+                self._sealed(file, journal, header, sealed, newest=newest)
+        except FileNotFoundError:
             self._fault(journal, f"is missing, with {sealed[-1].lines if sealed else 0} lines")
-            return
-        size = journal.stat().st_size
+        except seals.DAMAGED:
+            self._fault(journal, "was compressed, and cannot be read")
+
+    def _sealed(self, file: BinaryIO, journal: Path, header: Header, sealed: list[Seal], *, newest: bool) -> None:
+        """Once from the beginning to the end: what is compressed cannot be read otherwise."""
         digest, octets, lines = header.digest, 0, 0
         for seal in sealed:
-            self.digests.add(seal.digest)
-            there, found = self._digest(journal, digest, octets, seal.octets)
-            if seal.octets > size or there != seal.digest or found != seal.lines - lines:
-                what = "are missing or changed" if seal.octets > size else "were changed"
+            there, read, found = self._digest(file, digest, seal.octets - octets)
+            missing = read < seal.octets - octets
+            if missing or there != seal.digest or found != seal.lines - lines:
+                what = "are missing or changed" if missing else "were changed"
                 self._fault(journal, f"lines {lines + 1} to {seal.lines}, sealed at {seal.at}, {what}")
             digest, octets, lines = seal.digest, seal.octets, seal.lines
         self.found.lines += lines
-        if size > octets:
-            _, rest = self._digest(journal, digest, octets, size)
+        _, read, rest = self._digest(file, digest, None)
+        if read:
             self.found.lines += rest
             if newest:
                 self.found.unsealed = rest
             else:
                 self._fault(journal, f"{rest} lines behind its last seal")
 
-    def _digest(self, journal: Path, before: str, start: int, stop: int) -> tuple[str, int]:
-        """The digest of a part, and how many lines it has."""
-        running, lines = blake2b(bytes.fromhex(before), digest_size=32), 0
-        for block in seals.blocks(journal, start, stop):
+    def _digest(self, file: BinaryIO, before: str, octets: int | None) -> tuple[str, int, int]:
+        """The digest of the next part, how many octets it has, and how many lines."""
+        running, read, lines = blake2b(bytes.fromhex(before), digest_size=32), 0, 0
+        for block in seals.blocks(file, octets):
             running.update(block)
+            read += len(block)
             lines += block.count(b"\n")
             self._progress(len(block))
-        return running.hexdigest(), lines
+        return running.hexdigest(), read, lines
 
     def _fault(self, journal: Path, what: str) -> None:
         self.found.faults.append(f"{journal.name}: {what}")

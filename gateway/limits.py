@@ -42,6 +42,7 @@ FILTER_SAMPLE_BUCKETS: Final = 4096  # counted, to know how large a filter has t
 # The journal. A line has about 250 octets.
 JOURNAL_FILE_OCTETS_MAX: Final = 256 * MIB
 JOURNAL_RETRY_S: Final = 1.0  # after a failed write, so that a full disk is not hammered
+EVIDENCE_DECISIONS_MAX: Final = 10_000  # about one recipient, told one by one: who has more is a test address
 
 # Doors, whatever they speak.
 PEERS_KNOWN: Final = 1000  # clients whose address was read and looked up in `allow`: a relay has few, who come again

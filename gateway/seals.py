@@ -16,18 +16,24 @@ its successor seals. A worker holds a lock on its seals: whoever begins while it
 from __future__ import annotations
 
 import fcntl
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, cast
 
 import msgspec
 
 BEGINNING: Final = bytes(32)
 _JOURNAL: Final = re.compile(r"decisions-([0-9]{8}T[0-9]{6})-([0-9]+)(?:-([0-9]+))?\.ndjson")
-_BLOCK_OCTETS: Final = 1 << 20
+BLOCK_OCTETS: Final = 1 << 20
+
+
+DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What `contents` raises on reading when a compressed file is not whole."""
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,11 +67,13 @@ def position(path: Path) -> Position | None:
 
 
 def journals(directory: Path) -> dict[int, list[Path]]:
-    """The journal files of each worker, oldest first; those of which only the seals are left among them."""
+    """The journal files of each worker, oldest first; those of which only the seals are left, or that were compressed
+    (`.ndjson.gz`), among them under the name that they had."""
     found: dict[Position, Path] = {}
     for path in directory.glob("decisions-*"):
-        journal = path.with_suffix(".ndjson")
-        if path.suffix in (".ndjson", ".seals") and (place := position(journal)) is not None:
+        stem, _, suffix = path.name.partition(".")
+        journal = directory / f"{stem}.ndjson"
+        if suffix in ("ndjson", "ndjson.gz", "seals") and (place := position(journal)) is not None:
             found[place] = journal
     workers: dict[int, list[Path]] = {}
     for place in sorted(found):
@@ -80,12 +88,20 @@ def read(journal: Path) -> tuple[Header, list[Seal]]:
     return msgspec.json.decode(first, type=Header), [msgspec.json.decode(line, type=Seal) for line in whole]
 
 
-def blocks(journal: Path, start: int, stop: int | None = None) -> Iterator[bytes]:
-    """The octets of a file from `start` on, in pieces. Raises OSError."""
-    with journal.open("rb") as file:
-        file.seek(start)
-        while block := file.read(_BLOCK_OCTETS if stop is None else min(_BLOCK_OCTETS, stop - file.tell())):
-            yield block
+def contents(journal: Path) -> BinaryIO:
+    """What was written to a journal file, which may have been compressed since. Raises OSError."""
+    try:
+        return journal.open("rb")
+    except FileNotFoundError:
+        return cast("BinaryIO", gzip.open(journal.with_name(f"{journal.name}.gz"), "rb"))
+
+
+def blocks(file: BinaryIO, octets: int | None = None) -> Iterator[bytes]:
+    """The next so many octets of a file, or all that follow, in pieces. Raises OSError."""
+    left = octets
+    while block := file.read(BLOCK_OCTETS if left is None else min(BLOCK_OCTETS, max(0, left))):
+        yield block
+        left = None if left is None else left - len(block)
 
 
 class Chain:
@@ -171,10 +187,12 @@ def _finished(journal: Path, at: str) -> bytes:
         if not journal.exists() or journal.stat().st_size <= octets:
             return digest
         running = blake2b(digest, digest_size=32)
-        for block in blocks(journal, octets):
-            running.update(block)
-            octets += len(block)
-            lines += block.count(b"\n")
+        with journal.open("rb") as rest:
+            rest.seek(octets)
+            for block in blocks(rest):
+                running.update(block)
+                octets += len(block)
+                lines += block.count(b"\n")
         late = msgspec.json.encode(Seal(at, octets, lines, running.hexdigest()))
         os.write(file, b"\n" + late + b"\n")  # behind a line that may be cut off
         return running.digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -125,6 +126,25 @@ def test_files_that_were_carried_away_are_no_fault(tmp_path: Path) -> None:
     without_both(first)
     found = one(tmp_path)
     assert (found.faults, found.follows) == ([], first.name)
+
+
+def compressed(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return packed
+
+
+def test_files_that_were_compressed_are_checked_as_they_were(tmp_path: Path) -> None:
+    first, second, _ = written(tmp_path, Clock())
+    whole = one(tmp_path)
+    packed = compressed(second)
+    assert one(tmp_path) == whole
+    changed(first)
+    compressed(first)
+    assert one(tmp_path).faults == [f"{first.name}: lines 1 to 2, sealed at 2025-11-25T08:40:00.500Z, were changed"]
+    packed.write_bytes(packed.read_bytes()[:-12])
+    assert one(tmp_path).faults[1:] == [f"{second.name}: was compressed, and cannot be read"]
 
 
 def test_what_a_killed_worker_left_is_sealed_by_the_next(tmp_path: Path) -> None:

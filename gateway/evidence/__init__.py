@@ -1,0 +1,1 @@
+"""What an inspector is given about one recipient: the consents, the decisions, and what proves both."""

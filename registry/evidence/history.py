@@ -1,0 +1,94 @@
+"""All that the ledger holds about one recipient, for one brand and channel, with its place in the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from filters.model import Channel, RecipientType, Status
+from registry.evidence import chain
+from registry.evidence.tables import recording
+from registry.ledger import transaction_id
+from registry.rules import Move
+from registry.schema import consent_event, snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One consent event. Digests are in hex; `before` and `digest` are those of the recording that seals it."""
+
+    seq: int
+    recipient_type: str
+    status: str
+    source: str
+    consent_date: str  # Turkey time
+    recorded_at: str  # UTC, ISO 8601
+    origin: str
+    actor: str
+    transaction_id: str
+    leaf: str
+    first_sealed: int  # the recording's entries
+    last_sealed: int
+    before: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the events amount to for a recipient type: the newest consentDate, RET before ONAY."""
+
+    recipient_type: str
+    status: str
+    seq: int
+
+
+def events(engine: Engine, brand: int, channel: Channel, recipient: str) -> list[Event]:
+    """In the order in which they were recorded. `recipient` is canonical. Raises SQLAlchemyError."""
+    about = (consent_event.c.brand == brand, consent_event.c.channel == channel.value)
+    statement = select(consent_event).where(consent_event.c.recipient == recipient, *about)
+    with snapshot(engine) as connection:
+        rows = connection.execute(statement.order_by(consent_event.c.seq)).all()
+        return [_event(connection, row) for row in rows]
+
+
+def standing(found: list[Event]) -> list[Standing]:
+    """For each recipient type of which there are events."""
+    last: dict[str, Event] = {}
+    for one in found:
+        other = last.get(one.recipient_type)
+        if other is None or _rank(one) > _rank(other):
+            last[one.recipient_type] = one
+    return [Standing(kind, last[kind].status, last[kind].seq) for kind in RecipientType if kind in last]
+
+
+def _rank(one: Event) -> tuple[str, str, str]:
+    """As `registry.rules.Consent` orders them."""
+    return one.consent_date, one.status, one.source
+
+
+def _event(connection: Connection, row: Sequence[Any]) -> Event:
+    seq, brand, channel, recipient, kind, status, source, date, recorded_at, origin = row
+    move = Move(brand, Channel(channel), recipient.encode(), RecipientType(kind), Status(status), source, date)
+    after = select(recording).where(recording.c.seq >= seq).order_by(recording.c.seq).limit(1)
+    before = select(recording.c.seq, recording.c.digest).where(recording.c.seq < seq)
+    seal = connection.execute(after).one_or_none()
+    previous = connection.execute(before.order_by(recording.c.seq.desc()).limit(1)).one_or_none()
+    return Event(
+        seq=seq,
+        recipient_type=kind,
+        status=status,
+        source=source,
+        consent_date=date,
+        recorded_at=recorded_at,
+        origin=origin,
+        actor="" if seal is None else seal.actor,
+        transaction_id=transaction_id(move).hex(),
+        leaf=chain.leaf(row).hex(),
+        first_sealed=1 if previous is None else previous.seq + 1,
+        last_sealed=0 if seal is None else seal.seq,
+        before=chain.BEGINNING.hex() if previous is None else bytes(previous.digest).hex(),
+        digest="" if seal is None else bytes(seal.digest).hex(),
+    )
