@@ -31,6 +31,7 @@ KEYS = "~izinli:* ~{izinli:index}:*"
 RIGHTS = (
     f"{KEYS} -@all +info +client|setname +select +script|load +evalsha +hget +hmget +hgetall +hkeys"
     " +hset +hsetnx +hdel +hexists +hincrby +sadd +srem +sismember +smismember +smembers +xadd +unlink +del +time"
+    " +incr +expire"  # counts requests to the API
 )
 CLUSTER_RIGHTS = f"{RIGHTS} +cluster|slots"
 UP_S = 60.0

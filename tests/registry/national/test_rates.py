@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from registry.ledger import Ledger
 from registry.national.errors import NationalError
 from registry.national.rates import HOUR, KEY_PREFIX, Asked, LocalCounters, Quota, Rates, RedisCounters, Turnstile
 from registry.publish import Publisher
-from tests.conftest import RedisServer, free_port
+from tests.conftest import RedisServer, free_port, require, running
 from tests.registry.national.support import CLIENT, IYS, PASSWORD, Served, codes, served
 from tests.registry.support import KEY
+from tests.registry.test_index_nodes import RIGHTS, SECRET
 
 ADDRESS = "192.0.2.7"
 TOKENS = Quota("tokens", "H084", 3, HOUR, restarts=True)
@@ -105,23 +107,22 @@ def turnstile(url: IndexUrl) -> Turnstile:
 
 
 @pytest.mark.interop
-async def test_registries_that_share_a_redis_count_together(redis_server: RedisServer) -> None:
-    one, other = turnstile(parse(redis_server.url)), turnstile(parse(redis_server.url))
-    turns = [await ask(door, STATUS, ADDRESS) for door in (one, other, one, other, one)]
-    assert turns == [True, True, True, False, False]
-    assert await ask(one, STATUS, "192.0.2.8")
-    assert await ask(other, TOKENS, ADDRESS)
-    with Servers(parse(redis_server.url)).round() as turn:
-        server = Servers(parse(redis_server.url)).state
-        turn.ask(server, "KEYS", f"{KEY_PREFIX}*")
-        (keys,) = turn.answers()
+async def test_registries_that_share_a_redis_count_together(tmp_path: Path) -> None:
+    """With the rights that docs/index.md gives the registry."""
+    users = [f"user registry on >{SECRET} {RIGHTS}"]
+    with running(RedisServer(require("redis-server"), tmp_path, acl=users)) as server:
+        url = parse(server.url_as("registry", SECRET))
+        one, other = turnstile(url), turnstile(url)
+        turns = [await ask(door, STATUS, ADDRESS) for door in (one, other, one, other, one)]
+        assert turns == [True, True, True, False, False]
+        assert await ask(one, STATUS, "192.0.2.8")
+        assert await ask(other, TOKENS, ADDRESS)
+        keys = server.cli("KEYS", f"{KEY_PREFIX}*")
         assert len(keys) == 3
-        assert not any(ADDRESS.encode() in key for key in keys)
-        for key in keys:
-            turn.ask(server, "TTL", key)
-        assert all(0 < seconds <= HOUR for seconds in turn.answers())
-    one.close()
-    other.close()
+        assert ADDRESS not in str(keys)
+        assert all(0 < int(server.cli("TTL", key)) <= HOUR for key in keys)
+        one.close()
+        other.close()
 
 
 async def test_without_redis_each_counts_for_itself() -> None:
