@@ -34,6 +34,7 @@ class Status(StrEnum):
 
     ONAY = "ONAY"
     RET = "RET"
+    BEKLIYOR = "BEKLIYOR"  # nobody says it: an ONAY from before the national system that citizens may still look at
 
 
 class Kind(StrEnum):
@@ -81,6 +82,7 @@ class Reason(StrEnum):
     INFORMATIONAL = "informational"  # PASS: no consent needed, forwarded untouched
     NO_CONSENT = "no_consent"  # BLOCK: BIREYSEL without a standing ONAY
     REJECTED = "rejected"  # BLOCK: a TACIR who said RET
+    SUSPENDED = "suspended"  # BLOCK: the brand's provider may not send now
     BAD_ADDRESS = "bad_address"  # BLOCK: no canonical form, so no consent can exist
     NO_STREAM = "no_stream"  # BLOCK: the sender matches no stream
     UNFIT = "unfit"  # BLOCK: the notice cannot be put into this message

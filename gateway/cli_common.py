@@ -83,6 +83,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         link_keys=secrets.link,
         link_key=secrets.link_current,
         internal_secret=secrets.internal,
+        transition=config.registry.transition,
         api_rates=rates if api.served else None,
     )
 

@@ -39,6 +39,12 @@ def import_consents(
     declare: Annotated[
         bool, typer.Option("--declare", help="New consents, under the national system's rules for declarations.")
     ] = False,
+    existing: Annotated[
+        int | None,
+        typer.Option(
+            "--existing", metavar="HELD", min=0, help="Of before the national system, of a provider with HELD consents."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Record nothing; say what would become of each line.")
     ] = False,
@@ -52,7 +58,10 @@ def import_consents(
     from registry.lines import CsvError
     from registry.rules import REASONS
     from registry.service import import_csv
+    from registry.transition import TooLate
 
+    if declare and existing is not None:
+        fail("--declare and --existing: consents are either new or from before", EX_DATAERR)
     loaded = load_config(config)
     brand_of(loaded, brand)
     settings = settings_of(loaded, keys_of(loaded, create=True))
@@ -64,9 +73,16 @@ def import_consents(
                 bar.update(task, completed=done, total=total, done=lines)
 
             result = import_csv(
-                settings, brand, consents, declare=declare, dry_run=dry_run, rejects=rejects, progress=advance
+                settings,
+                brand,
+                consents,
+                declare=declare,
+                held=existing,
+                dry_run=dry_run,
+                rejects=rejects,
+                progress=advance,
             )
-    except CsvError as error:
+    except (CsvError, TooLate) as error:
         fail(f"{consents}: {error}", EX_DATAERR)
     except (OSError, SQLAlchemyError, KeyMismatch) as error:
         fail(f"{consents}: {error}", EX_UNAVAILABLE)

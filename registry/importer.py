@@ -62,17 +62,25 @@ class Recorder(Protocol):
 
 class Importer:
     """One import into one brand. `declare`: the lines are new and must obey the national rules for declarations.
+    `existing`: they are from before the national system; the origin that `registry.transition` gives them.
 
     The rules for what is recorded already (V1–V3) see each line after the ones before it, as single additions would.
     V11 is about one call of the batch API and V12 about its bodies; an unknown column is an error of the whole file.
     """
 
     def __init__(
-        self, ledger: Recorder, fingerprint_key: bytes, brand: int, *, now: datetime, declare: bool = False
+        self,
+        ledger: Recorder,
+        fingerprint_key: bytes,
+        brand: int,
+        *,
+        now: datetime,
+        declare: bool = False,
+        existing: str = "",
     ) -> None:
         self._ledger = ledger
         self._now = now
-        self._origin = "declare" if declare else "import"
+        self._origin = existing or ("declare" if declare else "import")
         self._actor = actors.operator()  # until a file is named
         self._judge = declaration_fault if declare else None
         oldest = oldest_declaration(now) if declare else ""

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
 from registry.evidence import actors, chain
-from registry.evidence.tables import recording
+from registry.evidence.tables import recording, removal
 from registry.limits import QUERY_KEYS_MAX
 from registry.rules import Consent, Move, turkey_time
 from registry.schema import (
@@ -36,6 +36,9 @@ from registry.schema import (
 
 RECORDED: Final = "recorded"
 UNCHANGED: Final = "unchanged"
+EXISTING: Final = "existing:"
+"""How the origin of an event begins that is under the citizens' review; then the last day of that (ISO 8601)."""
+
 REFOLD_EVENTS: Final = 50_000  # per round trip
 _RET: Final = Status.RET
 
@@ -207,6 +210,11 @@ class Ledger:
         with self._engine.connect() as connection:
             return _head(connection)
 
+    def removed_until(self) -> int:
+        """The newest event that retention took away; who has not seen it cannot follow the log to it. 0 without any."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(removal.c.last_seq), 0))).scalar_one())
+
     def probe(self) -> None:
         """Take the lock that every append needs and let it go: proves that the ledger can be written."""
         with self.append():
@@ -288,7 +296,7 @@ class Append:
             )
             events.append(row)
             if wins:
-                winners[fingerprint, kind] = (said, seq)
+                winners[fingerprint, kind] = (_folded(move, origin), seq)
         if events:
             self._bulk.insert(self._connection, consent_event, events)
             who = actors.written(actor) if isinstance(actor, str) else [actors.written(one) for one in actor]
@@ -300,6 +308,10 @@ class Append:
         """Sorted by fingerprint: each page of the primary key is visited once."""
         if winners:
             self._bulk.upsert(self._connection, consent, sorted((*key, *what) for key, what in winners.items()))
+
+    def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Many rows of a table that stands beside the events, as tuples in the order of its columns."""
+        self._bulk.insert(self._connection, table, rows)
 
     def next_epoch(self, seen: int) -> int:
         highest = self._connection.execute(select(publication.c.published_epoch)).scalar_one()
@@ -317,21 +329,23 @@ class Append:
 
     def refold(self, fingerprint: Fingerprinter) -> None:
         self._connection.execute(delete(consent))
-        columns = [consent_event.c.seq, *(consent_event.c[name] for name in Move._fields)]
+        columns = [consent_event.c.seq, consent_event.c.origin, *(consent_event.c[name] for name in Move._fields)]
         statement = select(*columns).order_by(consent_event.c.seq).limit(REFOLD_EVENTS)
         seq = 0
         while rows := self._connection.execute(statement.where(consent_event.c.seq > seq)).all():
-            moves = [(row[0], _move(row[1:])) for row in rows]
+            moves = [(row[0], row[1], move_of(row[2:])) for row in rows]
             seq = moves[-1][0]
             keys = [
-                (fingerprint(move.brand, move.channel, move.recipient), str(move.recipient_type)) for _, move in moves
+                (fingerprint(move.brand, move.channel, move.recipient), str(move.recipient_type))
+                for _, _, move in moves
             ]
             folds = self.folds({key[0] for key in keys})
             winners: Winners = {}
-            for key, (number, move) in zip(keys, moves, strict=True):
+            for key, (number, origin, move) in zip(keys, moves, strict=True):
                 if key not in folds or move.consent > folds[key]:
-                    folds[key] = move.consent
-                    winners[key] = (str(move.status), number)
+                    status = _folded(move, origin)
+                    folds[key] = move.consent._replace(status=Status(status))
+                    winners[key] = (status, number)
             self._upsert(winners)
         self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
 
@@ -376,6 +390,12 @@ def dated(move: Move, stands: Consent | None, now: datetime) -> Move:
     return move._replace(consent_date=max(turkey_time(now), stands.consent_date if stands is not None else ""))
 
 
+def _folded(move: Move, origin: str) -> str:
+    """What a move makes of its key's status: a consent that citizens may still look at is not valid yet."""
+    reviewed = move.status is Status.ONAY and move.recipient_type is RecipientType.BIREYSEL
+    return Status.BEKLIYOR.value if reviewed and origin.startswith(EXISTING) else move.status._value_
+
+
 def _members(recipient_type: RecipientType, status: Status) -> Select[Any]:
     fold = (consent.c.recipient_type == recipient_type.value, consent.c.status == status.value)
     return select(consent.c.fingerprint).select_from(consent).where(*fold)
@@ -418,10 +438,11 @@ def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator
 def moves_about(connection: Connection, recipients: Iterable[bytes]) -> set[Move]:
     """All that was ever recorded about these recipients, by every brand."""
     query = f"SELECT {', '.join(Move._fields)} FROM consent_event WHERE recipient"
-    return {_move(row) for row in among(connection, query, sorted(one.decode() for one in recipients))}
+    return {move_of(row) for row in among(connection, query, sorted(one.decode() for one in recipients))}
 
 
-def _move(row: Sequence[Any]) -> Move:
+def move_of(row: Sequence[Any]) -> Move:
+    """From the columns that `Move._fields` names."""
     brand, channel, recipient, recipient_type, status, source, consent_date = row
     return Move(
         brand, Channel(channel), recipient.encode(), RecipientType(recipient_type), Status(status), source, consent_date

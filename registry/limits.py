@@ -25,13 +25,17 @@ BAD_TOKEN_CLIENTS_MAX: Final = 10_000  # about 2 MB; the longest unseen address 
 
 # The ledger. A writer waits this long for another one; an import holds the lock for one batch (well under a second).
 LEDGER_WAIT_SECONDS: Final = 10.0
-LEDGER_CONNECTIONS_MAX: Final = 10
-WITHDRAWALS_AT_ONCE: Final = LEDGER_CONNECTIONS_MAX - 3  # the publisher and its reader keep connections of their own
+LEDGER_CONNECTIONS_MAX: Final = 12
+WITHDRAWALS_AT_ONCE: Final = LEDGER_CONNECTIONS_MAX - 5  # publisher, its reader, retention and its lock have their own
 QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
 
 # The ledger as evidence.
 ACTOR_CHARACTERS_MAX: Final = 200  # a file's name, a client's name, a user's: what is longer tells nobody more
 VERIFY_ROWS: Final = 20_000  # fetched at once while the chain is computed again: 6 MB
+RETAIN_ENDINGS: Final = 2000  # RET looked at in one part: a withdrawal waits for their removal, some 100 ms
+RETAIN_FIRST_SECONDS: Final = 60.0  # after a start, which has better things to do
+RETAIN_SECONDS: Final = 86_400.0
+RETAIN_AGAIN_SECONDS: Final = 3600.0  # after a fault of the ledger
 VERIFY_FAULTS_MAX: Final = 1000  # told one by one; more of them are one fault: somebody wrote the ledger anew
 
 # The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
@@ -41,6 +45,10 @@ AHEAD_BYTES_MIN: Final = 4 << 20  # below, the file is read before a second proc
 IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
 EXPORT_ROWS: Final = 10_000  # fetched at once: 2 MB
 SHEET_MEMORY_OCTETS_MAX: Final = 3 << 30  # of the process that reads a spreadsheet: 1,048,576 rows take 0.7 GB
+
+# Consents under the citizens' review.
+REVIEWS_ENDED_AT_ONCE: Final = 20_000  # one transaction of half a second; a withdrawal waits for no more
+REVIEWS_LOOK_SECONDS: Final = 60.0  # between two looks for a review that has ended
 
 # The publisher.
 INDEX_WAIT_SECONDS: Final = 5.0  # for SQLite's write lock and for each answer of Redis

@@ -59,7 +59,8 @@ REASONS: Final = {
 
 _CHANNELS = {channel.encode(): channel for channel in Channel}
 _TYPES = {b"": RecipientType.BIREYSEL} | {kind.encode(): kind for kind in RecipientType}
-_STATUSES = {status.encode(): status for status in Status}
+SAID: Final = (Status.ONAY, Status.RET)  # by somebody
+_STATUSES = {status.encode(): status for status in SAID}
 _SOURCES = {source.encode(): source for source in HS_SOURCES | IYS_SOURCES}
 _DATE = re.compile(rb"([0-9]{4}-[0-9]{2}-[0-9]{2}) (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
 _DATE_LIKE = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")

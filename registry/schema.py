@@ -31,6 +31,7 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
+    text,
 )
 
 from registry.limits import LEDGER_CONNECTIONS_MAX, LEDGER_WAIT_SECONDS
@@ -41,6 +42,7 @@ LEDGER_FILE: Final = "ledger.sqlite"
 APPEND_LOCK: Final = 0x697A_696E_6C69
 
 metadata = MetaData()
+_WAITING = "status = 'BEKLIYOR'"  # see `registry.transition`; a few rows, or none
 _Serial = BigInteger().with_variant(Integer(), "sqlite")  # INTEGER PRIMARY KEY is SQLite's row id: no second index
 
 consent_event = Table(
@@ -67,6 +69,7 @@ consent = Table(
     Column("status", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),  # of the event that won: source, date and recipient stand there
     PrimaryKeyConstraint("fingerprint", "recipient_type"),
+    Index("consent_under_review", "seq", sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
     sqlite_with_rowid=False,  # one B-tree in the order that the index is built in
 )
 

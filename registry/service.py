@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from filters.index_url import IndexUrl
 from filters.link import LinkMinter
 from filters.model import Brand
+from filters.transition import LAW, Window
 from registry import importer, log
 from registry import verify as verification
 from registry.citizen import create_app
+from registry.evidence.daily import Daily
 from registry.export import export
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
@@ -31,6 +34,7 @@ from registry.national.state import Api, Options
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
+from registry.transition import end_reviews, origin_at
 from registry.verify import Verification
 from registry.web import WebServer
 
@@ -51,6 +55,7 @@ class Settings:
     link_key: int  # the id that mints
     internal_secret: bytes = b""  # of the planes; empty: nobody may hand in rejections
     api_rates: Rates | None = None  # how often one address may ask the national API; None: it is not served
+    transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
 
 
 class Registry(NamedTuple):
@@ -95,6 +100,7 @@ def import_csv(
     path: Path,
     *,
     declare: bool = False,
+    held: int | None = None,
     dry_run: bool = False,
     rejects: Path | None = None,
     progress: importer.Progress | None = None,
@@ -104,12 +110,15 @@ def import_csv(
     `rejects` defaults to `<path>.rejects.csv`; `progress(bytes_done, bytes_total, lines)` is called after each batch.
     Raises CsvError (nothing recorded), OSError or SQLAlchemyError. That the index could not follow is no error here:
     the consents are recorded and the service lets the index know; see `ImportResult.index_fault`.
+    With `held` they are from before the national system, of a provider that holds so many in all; raises TooLate.
     A `dry_run` records nothing: the result is what an import would say, and the reject file what it would hold.
     """
     reject_path = path.with_name(path.name + ".rejects.csv") if rejects is None else rejects
     with open_registry(settings) as registry, ExitStack() as stack:
         ledger = stack.enter_context(rehearsal(registry.ledger)) if dry_run else registry.ledger
-        run = Importer(ledger, settings.fingerprint_key, brand, now=datetime.now(UTC), declare=declare)
+        now = datetime.now(UTC)
+        existing = "" if held is None else origin_at(settings.transition, held, now)
+        run = Importer(ledger, settings.fingerprint_key, brand, now=now, declare=declare, existing=existing)
         run.run(path, reject_path, progress)
         fault = "" if dry_run else importer.bring_up_to_date(registry.publisher)
     written = reject_path if run.rejected else None
@@ -171,7 +180,7 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
     log.configure("registry")
     stop = threading.Event()
     with open_registry(settings) as registry:
-        loop = PublisherLoop(registry.publisher, stop)
+        loop = PublisherLoop(registry.publisher, stop, partial(end_reviews, registry.ledger))
         publishing = threading.Thread(target=loop.run, name="publisher", daemon=True)
         minter = LinkMinter(settings.link_keys, settings.link_key)
         secret = settings.internal_secret
@@ -179,13 +188,16 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         api = open_api(settings, registry)
         both = beside(app, create_api(api) if api is not None else None)
         server = WebServer(both, settings.host, settings.port)
+        daily = threading.Thread(target=Daily(registry.ledger, stop).run, name="retention", daemon=True)
         publishing.start()
+        daily.start()
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
         try:
             server.run(sockets=None if sock is None else [sock])
         finally:
             stop.set()
             publishing.join(PUBLISHER_STOP_SECONDS)
+            daily.join(PUBLISHER_STOP_SECONDS)
             if api is not None:
                 api.close()
             log.logger.info("registry_stopped")

@@ -23,12 +23,14 @@ from filters.notice import (
     confirmation,
     sms_prefix,
 )
+from filters.transition import LAW, Window
 from gateway.config.account import Account, read_accounts
 from gateway.config.api import Api, read_api
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.names import read_short_names
 from gateway.config.pool import check_pools
+from gateway.config.transition import read_transition
 from gateway.config.upstream import Upstream, read_upstream
 from gateway.config.values import Address, Bind, Network, UnixAddress, address, network, secret_file
 from gateway.toml import Lines, Problem, Table, meant
@@ -91,6 +93,7 @@ class Registry:
     public_url: str
     internal_url: str  # where gateways hand in rejections
     api: Api = field(default_factory=Api)
+    transition: tuple[Window, ...] = LAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +251,9 @@ class _Reader:
             table.attempt("public_url", lambda: check_link_base(public_url + LINK_PATH))
         internal_url = table.text("internal_url", f"http://{bind}").rstrip("/")
         table.attempt("internal_url", lambda: _check_internal_url(internal_url))
-        api = read_api(table)
+        api, transition = read_api(table), read_transition(table)
         table.finish()
-        return Registry(bind, ledger, public_url, internal_url, api)
+        return Registry(bind, ledger, public_url, internal_url, api, transition)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from filters.model import Channel, RecipientType, Status
-from registry.rules import HS_SOURCES
+from filters.model import Channel, RecipientType
+from registry.rules import HS_SOURCES, SAID
 
 if TYPE_CHECKING:
     from registry.national.routes import Endpoint
@@ -20,7 +20,7 @@ MOMENT: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2} \d{2}
 RECIPIENT: Final[Schema] = {"type": "string", "description": "E.164 with a plus, or e-mail in ASCII"}
 TYPE: Final[Schema] = {"type": "string", "enum": [one.value for one in Channel]}
 RECIPIENT_TYPE: Final[Schema] = {"type": "string", "enum": [one.value for one in RecipientType]}
-STATUS: Final[Schema] = {"type": "string", "enum": [one.value for one in Status]}
+STATUS: Final[Schema] = {"type": "string", "enum": [one.value for one in SAID]}
 TRANSACTION: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 ERRORS: Final[Schema] = {
     "type": "object",
