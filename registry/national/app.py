@@ -16,7 +16,8 @@ from registry.national.errors import NationalError, refused
 from registry.national.openapi import SECURITY
 from registry.national.state import Api
 
-PREFIXES: Final = ("/sps/", "/v2/", "/oauth2/", "/docs", "/openapi.json")
+DOCUMENTS: Final = ("/docs", "/openapi.json")  # for everybody
+PREFIXES: Final = ("/sps/", "/v2/", "/oauth2/", *DOCUMENTS)
 MODULES: Final = (consents, status, brands, token)
 """Each adds its routes; those that are asked most stand first, because routes are tried in their order."""
 
@@ -52,8 +53,9 @@ def beside(page: ASGI, api: ASGI | None) -> ASGI:
     """
 
     async def both(scope: _Scope, receive: _Receive, send: _Send) -> None:
-        if api is not None and scope["type"] == "http" and scope["path"].startswith(PREFIXES):
-            await api(scope, receive, send)
+        asked = api if api is not None and scope["type"] == "http" and scope["path"].startswith(PREFIXES) else page
+        if asked is not page and not scope["path"].startswith(DOCUMENTS):
+            await asked(scope, receive, send)
             return
 
         async def last(message: MutableMapping[str, Any]) -> None:
@@ -61,7 +63,7 @@ def beside(page: ASGI, api: ASGI | None) -> ASGI:
                 message["headers"] = [*message.get("headers", ()), _CLOSE]
             await send(message)
 
-        await page(scope, receive, last)
+        await asked(scope, receive, last)
 
     return both
 

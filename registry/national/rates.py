@@ -119,7 +119,7 @@ class Turnstile:
         asked = Asked(quota, f"{quota.name}:{self._hashed(address)}")
         count = self._local.take(asked) if self._shared is None else await self._take_shared(self._shared, asked)
         if count > quota.most:
-            raise NationalError(Fault(quota.code), headers={"retry-after": str(quota.window_s)})
+            raise NationalError(Fault(quota.code), headers={"retry-after": str(quota.window_s), "connection": "close"})
 
     def close(self) -> None:
         """Let go of Redis."""

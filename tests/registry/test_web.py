@@ -82,7 +82,7 @@ def test_a_connection_carries_many_requests_of_a_known_caller(port: int, client:
     assert client.sock is sock, "it was not kept"
 
 
-@pytest.mark.parametrize("path", ["/livez", "/r/forged", "/nowhere", PATH, "/oauth2/token"])
+@pytest.mark.parametrize("path", ["/livez", "/r/forged", "/nowhere", "/docs", "/openapi.json", PATH, "/oauth2/token"])
 def test_i7_of_anybody_else_it_carries_one(client: http.client.HTTPConnection, path: str) -> None:
     method = "POST" if path.endswith("token") else "GET"
     assert ask(client, method, path)[1] == "close"
