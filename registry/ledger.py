@@ -9,7 +9,7 @@ removed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
+from registry.awaiting import MISSING, UNREGISTERED, folded, waits
 from registry.evidence import actors, chain
 from registry.evidence.tables import recording, removal
 from registry.limits import QUERY_KEYS_MAX
@@ -36,9 +37,6 @@ from registry.schema import (
 
 RECORDED: Final = "recorded"
 UNCHANGED: Final = "unchanged"
-EXISTING: Final = "existing:"
-"""How the origin of an event begins that is under the citizens' review; then the last day of that (ISO 8601)."""
-
 REFOLD_EVENTS: Final = 50_000  # per round trip
 _RET: Final = Status.RET
 
@@ -46,6 +44,7 @@ Key = tuple[
     bytes, str
 ]  # fingerprint, recipient type; a StrEnum and its plain value are the same key, the latter faster
 Entry = tuple[bytes, Move]  # with its fingerprint
+Entries = Iterable[tuple[bytes, Move, bool]]  # with whether each becomes its key's fold
 Winners = dict[Key, tuple[str, int]]  # the status that each key's fold becomes, and the number of the event
 Judge = Callable[[Move, Consent | None], str | None]
 
@@ -72,18 +71,28 @@ class Folds(NamedTuple):
 class Ledger:
     """One database of consents. Thread-safe; a method is one transaction and raises SQLAlchemyError."""
 
-    def __init__(self, engine: Engine, fingerprint: Fingerprinter) -> None:
+    def __init__(self, engine: Engine, fingerprint: Fingerprinter, registering: Collection[int] = ()) -> None:
+        """`registering`: the brands whose consents count only when the national system has taken them."""
         self._engine = engine
+        self._registering = registering
         self._appending = appending(engine)
         self._bulk = _Bulk(engine)
         self.fingerprint = fingerprint
 
     @classmethod
-    def open(cls, url: str, data_dir: Path, fingerprint_key: bytes, *, refold: bool = False) -> Ledger:
+    def open(
+        cls,
+        url: str,
+        data_dir: Path,
+        fingerprint_key: bytes,
+        *,
+        refold: bool = False,
+        registering: Collection[int] = (),
+    ) -> Ledger:
         """Open, migrate and check a ledger. Raises KeyMismatch unless `refold` allows to fold it with the new key."""
         engine = open_engine(url, data_dir)
         upgrade(engine)
-        ledger = cls(engine, Fingerprinter(fingerprint_key))
+        ledger = cls(engine, Fingerprinter(fingerprint_key), registering)
         if not ledger._check_key():
             if not refold:
                 ledger.close()
@@ -111,7 +120,7 @@ class Ledger:
         """One serialised transaction: what it reads is still true when it commits."""
         with self._appending.begin() as connection:
             take_append_lock(connection)
-            yield Append(connection, self._bulk)
+            yield Append(connection, self._bulk, self._registering)
 
     def record(
         self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None, actor: str = ""
@@ -244,9 +253,10 @@ class Ledger:
 class Append:
     """The inside of one append transaction."""
 
-    def __init__(self, connection: Connection, bulk: _Bulk) -> None:
+    def __init__(self, connection: Connection, bulk: _Bulk, registering: Collection[int] = ()) -> None:
         self._connection = connection
         self._bulk = bulk
+        self._registering = registering
 
     @property
     def connection(self) -> Connection:
@@ -263,7 +273,7 @@ class Append:
 
     def write(
         self,
-        entries: Iterable[tuple[bytes, Move, bool]],
+        entries: Entries,
         *,
         origin: str,
         now: datetime,
@@ -278,10 +288,12 @@ class Append:
         recorded_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         events: list[tuple[Any, ...]] = []
         winners: Winners = {}
+        entries, awaited = self._awaited(entries, origin)
         for fingerprint, move, wins in entries:
             seq += 1
             brand, channel, recipient, recipient_type, status, source, consent_date = move
             kind, said = recipient_type._value_, status._value_
+            came = UNREGISTERED + origin if awaited is not None and self._waits(move, origin) else origin
             row = (
                 seq,
                 brand,
@@ -292,17 +304,33 @@ class Append:
                 source,
                 consent_date,
                 recorded_at,
-                origin,
+                came,
             )
             events.append(row)
             if wins:
-                winners[fingerprint, kind] = (_folded(move, origin), seq)
+                stands = None if awaited is None else awaited.get((fingerprint, kind))
+                becomes = folded(move, came, stands)
+                if awaited is not None:
+                    awaited[fingerprint, kind] = becomes
+                winners[fingerprint, kind] = (becomes._value_, seq)
         if events:
             self._bulk.insert(self._connection, consent_event, events)
             who = actors.written(actor) if isinstance(actor, str) else [actors.written(one) for one in actor]
             self._bulk.insert(self._connection, recording, list(chain.links(before, who, events)))
         self._upsert(winners)
         return seq
+
+    def _waits(self, move: Move, origin: str) -> bool:
+        return move.brand in self._registering and not origin.startswith(UNREGISTERED) and waits(move, origin)
+
+    def _awaited(self, entries: Entries, origin: str) -> tuple[Entries, dict[Key, Status] | None]:
+        """The statuses that stand under the keys of these entries, if one of them may have to wait; else None."""
+        if not self._registering:
+            return entries, None
+        entries = list(entries)
+        if not any(self._waits(move, origin) or origin == MISSING for _, move, _ in entries):
+            return entries, None
+        return entries, {key: one.status for key, one in self.folds({entry[0] for entry in entries}).items()}
 
     def _upsert(self, winners: Winners) -> None:
         """Sorted by fingerprint: each page of the primary key is visited once."""
@@ -342,10 +370,11 @@ class Append:
             folds = self.folds({key[0] for key in keys})
             winners: Winners = {}
             for key, (number, origin, move) in zip(keys, moves, strict=True):
-                if key not in folds or move.consent > folds[key]:
-                    status = _folded(move, origin)
-                    folds[key] = move.consent._replace(status=Status(status))
-                    winners[key] = (status, number)
+                stands = folds.get(key)
+                if stands is None or move.consent > stands or (origin == MISSING and move.consent == stands):
+                    status = folded(move, origin, None if stands is None else stands.status)
+                    folds[key] = move.consent._replace(status=status)
+                    winners[key] = (status._value_, number)
             self._upsert(winners)
         self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
 
@@ -388,12 +417,6 @@ def dated(move: Move, stands: Consent | None, now: datetime) -> Move:
     """A move without a date as it counts from now: not before what it takes back, which a clock that is ahead may have
     dated."""
     return move._replace(consent_date=max(turkey_time(now), stands.consent_date if stands is not None else ""))
-
-
-def _folded(move: Move, origin: str) -> str:
-    """What a move makes of its key's status: a consent that citizens may still look at is not valid yet."""
-    reviewed = move.status is Status.ONAY and move.recipient_type is RecipientType.BIREYSEL
-    return Status.BEKLIYOR.value if reviewed and origin.startswith(EXISTING) else move.status._value_
 
 
 def _members(recipient_type: RecipientType, status: Status) -> Select[Any]:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import select
 
 from filters.model import Status
 from filters.transition import Window, window_of
+from registry.awaiting import EXISTING, REVIEWED
 from registry.evidence import actors
-from registry.ledger import EXISTING, Ledger, move_of
+from registry.ledger import Ledger, move_of
 from registry.limits import REVIEWS_ENDED_AT_ONCE
 from registry.rules import TURKEY, Move
 from registry.schema import consent, consent_event
-
-REVIEWED: Final = "reviewed"
-"""The origin of the event that ends a review."""
 
 
 class TooLate(ValueError):
