@@ -68,12 +68,17 @@ def count_consents(engine: Engine) -> Counts:
         return {(brand, status): count for brand, status, count in rows}
 
 
+def _total(counts: Counts, brand: int) -> int:
+    """Also those that do not count yet."""
+    return sum(count for (code, _), count in counts.items() if code == brand)
+
+
 async def _brands(call: Call, counted: Counted) -> list[dict[str, Any]]:
     counts = await counted.counts()
     told = []
     for brand in brands_of(call.api, call.client, call.iys_code):
         approval, rejection = (counts.get((brand.code, status.value), 0) for status in (Status.ONAY, Status.RET))
-        consents = {"approval": approval, "rejection": rejection, "total": approval + rejection}
+        consents = {"approval": approval, "rejection": rejection, "total": _total(counts, brand.code)}
         told.append(
             {
                 "brandCode": brand.code,

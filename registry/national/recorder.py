@@ -184,7 +184,7 @@ class _Turn:
         if stands is not None and stands.origin not in REFUSED:  # this group may bring it again
             self._known[move._replace(**stands.consent._asdict())] = stands.created
         if wins:
-            self._stands[addition.key] = Standing(move.consent, origin, self._recorded_at, 0)
+            self._stands[addition.key] = Standing(move.consent, move.status, origin, self._recorded_at, 0)
 
     def _refuse(self, addition: Addition, stands: Standing | None) -> None:
         """A RET that the national system would not take, for ourselves; what stands later than it stays."""
@@ -221,5 +221,5 @@ def _known(connection: Connection, moves: Sequence[Move]) -> dict[Move, str]:
         brand, channel, recipient, kind, status, source, date = said
         if origin not in REFUSED:
             move = Move(brand, Channel(channel), recipient.encode(), RecipientType(kind), Status(status), source, date)
-            found[move] = Standing(move.consent, origin, recorded_at, seq).created
+            found[move] = Standing(move.consent, move.status, origin, recorded_at, seq).created
     return found

@@ -23,7 +23,8 @@ REFUSED: Final = frozenset({REFUSED_FIRST, REFUSED_LATE})
 class Standing(NamedTuple):
     """The event that a key's fold comes from."""
 
-    consent: Consent
+    consent: Consent  # as it was said
+    status: Status  # what came of it: BEKLIYOR of an ONAY that does not count yet
     origin: str
     recorded_at: str  # UTC, ISO 8601
     seq: int  # consent_event.seq; 0: of this transaction
@@ -37,11 +38,11 @@ class Standing(NamedTuple):
 def standings(connection: Connection, fingerprints: Sequence[bytes]) -> dict[Key, Standing]:
     """By fingerprint and recipient type; what is unknown is missing."""
     query = (
-        "SELECT f.fingerprint, f.recipient_type, e.consent_date, f.status, e.source, e.origin, e.recorded_at, e.seq "
-        "FROM consent f JOIN consent_event e ON e.seq = f.seq WHERE f.fingerprint"
+        "SELECT f.fingerprint, f.recipient_type, e.consent_date, e.status, e.source, f.status, e.origin, "
+        "e.recorded_at, e.seq FROM consent f JOIN consent_event e ON e.seq = f.seq WHERE f.fingerprint"
     )
     found: dict[Key, Standing] = {}
-    for fingerprint, kind, date, status, source, origin, recorded_at, seq in among(connection, query, fingerprints):
-        consent = Consent(date, Status(status), source)
-        found[bytes(fingerprint), kind] = Standing(consent, origin, recorded_at, seq)
+    for fingerprint, kind, date, said, source, status, *event in among(connection, query, fingerprints):
+        consent = Consent(date, Status(said), source)
+        found[bytes(fingerprint), kind] = Standing(consent, Status(status), *event)
     return found

@@ -17,7 +17,6 @@ from registry.national.openapi import (
     MOMENT,
     RECIPIENT,
     RECIPIENT_TYPE,
-    STATUS,
     TEXT,
     TRANSACTION,
     TYPE,
@@ -41,7 +40,7 @@ _TOLD = shape(
         "recipient": RECIPIENT,
         "type": TYPE,
         "recipientType": RECIPIENT_TYPE,
-        "status": STATUS,
+        "status": {"type": "string", "enum": [one.value for one in Status]},
         "creationDate": MOMENT,
         "transactionId": TRANSACTION,
         "retailerAccessCount": COUNT,
@@ -103,7 +102,7 @@ async def status_of_many(call: Call) -> Response:
     keys = [(fingerprint(brand, channel, one), kind.value) for one in known]
     found = await call.api.in_thread(lambda: call.api.find(keys))
     pairs = zip(known, found, strict=True)
-    allowed = [one.decode() for one, standing in pairs if standing and standing.consent.status is Status.ONAY]
+    allowed = [one.decode() for one, standing in pairs if standing and standing.status is Status.ONAY]
     return answer({"requestId": str(uuid4()), "list": allowed})
 
 
@@ -166,14 +165,14 @@ def described(
     brand: int, channel: Channel, recipient: bytes, kind: RecipientType, standing: Standing
 ) -> dict[str, Any]:
     """The object that says it; what is not known is left out."""
-    date, status, source = standing.consent
-    move = Move(brand, channel, recipient, kind, status, source, date)
+    date, said, source = standing.consent
+    move = Move(brand, channel, recipient, kind, said, source, date)
     told = {
         "consentDate": date,
         "source": source,
         "recipient": recipient.decode(),
         "recipientType": kind.value,
-        "status": status.value,
+        "status": standing.status.value,
         "type": channel.value,
         "creationDate": standing.created,
         "retailerAccessCount": 0,

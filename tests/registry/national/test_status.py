@@ -7,9 +7,13 @@ from uuid import UUID
 
 import pytest
 
+from filters.model import Channel, RecipientType, Status
+from registry.ledger import Ledger, transaction_id
 from registry.limits import API_RECIPIENTS_MAX
 from registry.national import brands
-from tests.registry.national.support import BRAND, IYS, READER, B, Served, codes
+from registry.rules import Move
+from tests.registry.national.support import A1, BRAND, IYS, READER, B, Served, codes
+from tests.registry.support import NOW, fingerprint
 
 RET = {"status": "RET", "consentDate": "2026-03-04 09:30:00"}
 THREE = ["+905321112233", "+905331112233", "+905341112233"]
@@ -128,3 +132,18 @@ async def test_brands_are_told_with_their_counts(api: Served, monkeypatch: pytes
     }
     mine = (await api.ask("GET", f"/sps/{IYS}/brands", as_=READER)).json()
     assert [brand["brandCode"] for brand in mine] == [BRAND]
+
+
+async def test_a_consent_that_does_not_count_yet_is_told_as_such(api: Served, sqlite_ledger: Ledger) -> None:
+    """Of before the national system, and under the citizens' review (`registry.transition`)."""
+    old = Move(BRAND, Channel.MESAJ, b"+905321112233", RecipientType.BIREYSEL, Status.ONAY, "HS_WEB", A1["consentDate"])
+    with sqlite_ledger.append() as log:
+        log.write([(fingerprint(sqlite_ledger, old), old, True)], origin="existing:2026-05-01", now=NOW)
+    told = (await api.status()).json()
+    assert (told["status"], told["transactionId"]) == ("BEKLIYOR", transaction_id(old).hex())
+    assert (await many(api, THREE)).json()["list"] == []
+    _, sub = (await api.ask("GET", f"/sps/{IYS}/brands")).json()
+    assert sub["stats"]["consents"] == {"approval": 0, "rejection": 0, "total": 1}
+    assert codes(await api.add()) == ["H178"]
+    assert (await api.add(**RET)).status_code == 200
+    assert (await api.status()).json()["status"] == "RET"
