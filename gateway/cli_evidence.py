@@ -94,6 +94,7 @@ def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Se
         fail(f"the journal cannot be read: {error}", EX_UNAVAILABLE)
     with open_ledger(settings) as ledger:
         events = {one: history.events(ledger.engine, brand, one, recipient) for one in channels}
+        standing = {one: history.standing(ledger.engine, bytes.fromhex(prints[one])) for one in channels}
     known = config.brands.get(brand)
     return Report(
         made_at=made_at,
@@ -108,7 +109,7 @@ def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Se
             OneChannel(
                 one.value,
                 prints[one],
-                [asdict(standing) for standing in history.standing(events[one])],
+                [asdict(stands) for stands in standing[one]],
                 [asdict(event) for event in events[one]],
                 [decision for decision in found.decisions if decision.fingerprint == prints[one]],
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from gateway.cli_common import (
     EX_DATAERR,
+    EX_TEMPFAIL,
     AsJson,
     ConfigFile,
     console,
@@ -51,6 +53,34 @@ def verify(config: ConfigFile, kept: KeptDigest = "", as_json: AsJson = False) -
         for fault in found.faults:
             console.print(f"[red]fault[/red] {escape(fault)}", soft_wrap=True)
     sys.exit(1 if found.faults else 0)
+
+
+@ledger_app.command()
+def retain(
+    config: ConfigFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take out consents that ended more than three years ago; the registry does it daily by itself."""
+    from registry.evidence import actors, retention
+    from registry.service import open_ledger
+
+    with reachable(), open_ledger(control(config)) as ledger, retention.alone(ledger.engine) as alone:
+        if not alone:
+            fail("another process is at it; the ledger was not changed by this one", EX_TEMPFAIL)
+        with progress_bar("events") as bar:
+            task = bar.add_task("removing", total=None, done=0)
+            who = f"ledger retain, {actors.operator()}"
+
+            def advance(events: int) -> None:
+                bar.update(task, done=events)
+
+            done = retention.retain(ledger, datetime.now(UTC), who, dry_run=dry_run, progress=advance)
+    if as_json:
+        print_json({"dry_run": dry_run, **asdict(done)})
+    else:
+        said = "would be removed" if dry_run else "removed"
+        console.print(f"{done.events:,} events of consents that ended before {done.cutoff} (Turkey time) {said}")
 
 
 def computed(settings: Settings, kept: str = "") -> Checked:

@@ -29,6 +29,7 @@ from registry.limits import (
     REBUILD_EVENTS_MIN,
     TAIL_CHANGES_MAX,
 )
+from registry.providers.suspensions import suspensions
 
 EMBEDDED: Final = "sqlite"
 _KIND_OF: Final = {family: kind for kind, family in FAMILY_OF.items()}
@@ -109,6 +110,16 @@ class Publisher:
         except IndexUnusable as error:
             raise IndexDown(f"it has to be built first: {error}") from error
 
+    def publish_suspensions(self) -> None:
+        """Tell the index which brands may not send. When it returns, readers of the index know.
+
+        Raises IndexDown also for an index that has to be built first: the build will tell.
+        """
+        try:
+            self._tell_suspensions()
+        except IndexUnusable as error:
+            raise IndexDown(f"it has to be built first: {error}") from error
+
     def rebuild(self, progress: Progress | None = None, *, anew: bool = False) -> IndexState:
         """Build the index under a new epoch and switch to it. Until then readers keep the old one and its heartbeat.
 
@@ -127,7 +138,9 @@ class Publisher:
             self._copy(build, sum(counts), progress, keep_level=keep_level)
             cursor = self._catch_up(build, build.cursor)
             build.announce()
-            return build.switch(self._catch_up(build, cursor))
+            state = build.switch(self._catch_up(build, cursor))
+            self._tell_suspensions()  # an index that was emptied is whole only now
+            return state
         except IndexUnusable as error:
             _abandon(build)
             raise IndexDown(f"what was built is lost: {error}") from error
@@ -170,6 +183,8 @@ class Publisher:
             return f"epoch {state.epoch} is not one of this ledger's"
         if state.cursor > self._ledger.head():
             return "ahead of the ledger: the ledger is an older copy"
+        if state.cursor < self._ledger.removed_until():
+            return "so old that retention has taken away what it would have to follow"
         return ""
 
     def _begun(self, members: int, *, anew: bool) -> Build | None:
@@ -178,7 +193,7 @@ class Publisher:
         if build is None:
             return None
         head = self._ledger.head()
-        ours = build.epoch <= self._ledger.published_epoch() and build.cursor <= head
+        ours = build.epoch <= self._ledger.published_epoch() and self._ledger.removed_until() <= build.cursor <= head
         if anew or not ours or head - build.cursor > max(REBUILD_EVENTS_MIN, members):
             _abandon(build)
             return None
@@ -189,6 +204,7 @@ class Publisher:
         lost_after = self._writer.lost_after()
         if lost_after is not None:
             self._follow(self._writer.put, lost_after)
+            self._tell_suspensions()
             self._writer.vouch()
 
     def _tail(self, state: IndexState) -> IndexState:
@@ -196,9 +212,18 @@ class Publisher:
         cursor = self._follow(self._writer.put, state.cursor)
         if cursor == state.cursor and time.monotonic() - self._beaten < BEAT_SECONDS:
             return state
+        self._tell_suspensions()
         state = self._writer.beat(cursor)
         self._beaten = time.monotonic()
         return state
+
+    def _tell_suspensions(self) -> None:
+        told = suspensions(self._ledger.engine)
+        stands = self._writer.suspend(told)
+        if stands > told.version:
+            told = suspensions(self._ledger.engine)
+            if told.version < stands:  # the index was written from a ledger that this one is an older copy of
+                self._writer.suspend(told, over=stands)
 
     def _copy(self, build: Build, total: int, progress: Progress | None, *, keep_level: bool) -> None:
         """All members into the build; meanwhile the epoch that is still being read is kept level, if it is ours."""

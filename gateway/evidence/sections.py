@@ -22,17 +22,18 @@ INTRODUCTION: Final = (
 NOTHING: Final = "yok / none"
 
 _HEAD: Final = ("Zaman / Time (UTC)", "Karar / Decision", "Neden / Reason", "Akış / Stream", "Kayıt / Record")
-_OUTCOMES: Final = {
+_OUTCOMES: Final[dict[str, str]] = {
     Outcome.PASS: "geçti / passed",
     Outcome.BLOCK: "engellendi / refused",
     Outcome.DEFER: "ertelendi / deferred",
 }
-_REASONS: Final = {
+_REASONS: Final[dict[str, str]] = {
     Reason.CONSENT: "onay var / consent stands",
     Reason.TACIR_EXEMPT: "ret etmemiş tacir / merchant who has not refused",
     Reason.INFORMATIONAL: "bilgilendirme iletisi / informational",
     Reason.NO_CONSENT: "onay yok / no consent",
     Reason.REJECTED: "ret var / refused by the recipient",
+    Reason.SUSPENDED: "gönderici askıda / sender suspended",
     Reason.BAD_ADDRESS: "geçersiz adres / bad address",
     Reason.NO_STREAM: "tanımsız gönderici / unknown sender",
     Reason.UNFIT: "bildirim eklenemedi / notice cannot be put in",
@@ -41,6 +42,7 @@ _REASONS: Final = {
     Reason.INDEX_STALE: "dizin güncel değil / index stale",
     Reason.OVERLOAD: "aşırı yük / overload",
     Reason.JOURNAL_DOWN: "karar yazılamadı / journal away",
+    "suspended": "sağlayıcı durdurulmuş / provider suspended",
     Reason.INTERNAL: "iç hata / internal error",
 }
 _ORIGINS: Final = {
@@ -122,10 +124,10 @@ def _decisions(decisions: Sequence[Decision]) -> Section:
         return section
     section.table.append(_HEAD)
     for one in decisions:
-        outcome = _OUTCOMES.get(one.outcome, one.outcome)  # type: ignore[call-overload]
+        outcome = _OUTCOMES.get(one.outcome, one.outcome)
         kept = " (gözlem / observed only)" if one.mode == "observe" else ""
         stream = f"{one.stream} ({one.protocol}, {one.kind}, {one.recipient_type})"
-        reason = _REASONS.get(one.reason, one.reason)  # type: ignore[call-overload]
+        reason = _REASONS.get(one.reason, one.reason)
         section.table.append((one.at, outcome + kept, reason, stream, f"{one.file}:{one.line} id={one.id}"))
     return section
 

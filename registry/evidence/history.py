@@ -13,7 +13,7 @@ from registry.evidence import chain
 from registry.evidence.tables import recording
 from registry.ledger import transaction_id
 from registry.rules import Move
-from registry.schema import consent_event, snapshot
+from registry.schema import consent, consent_event, snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the events amount to for a recipient type: the newest consentDate, RET before ONAY."""
+    """What the events amount to for a recipient type, and which of them says so."""
 
     recipient_type: str
     status: str
@@ -54,19 +54,12 @@ def events(engine: Engine, brand: int, channel: Channel, recipient: str) -> list
         return [_event(connection, row) for row in rows]
 
 
-def standing(found: list[Event]) -> list[Standing]:
-    """For each recipient type of which there are events."""
-    last: dict[str, Event] = {}
-    for one in found:
-        other = last.get(one.recipient_type)
-        if other is None or _rank(one) > _rank(other):
-            last[one.recipient_type] = one
-    return [Standing(kind, last[kind].status, last[kind].seq) for kind in RecipientType if kind in last]
-
-
-def _rank(one: Event) -> tuple[str, str, str]:
-    """As `registry.rules.Consent` orders them."""
-    return one.consent_date, one.status, one.source
+def standing(engine: Engine, fingerprint: bytes) -> list[Standing]:
+    """For each recipient type of which there are events. Raises SQLAlchemyError."""
+    statement = select(consent.c.recipient_type, consent.c.status, consent.c.seq)
+    with engine.connect() as connection:
+        rows = connection.execute(statement.where(consent.c.fingerprint == fingerprint)).all()
+    return sorted((Standing(*row) for row in rows), key=lambda one: one.recipient_type)
 
 
 def _event(connection: Connection, row: Sequence[Any]) -> Event:

@@ -32,3 +32,22 @@ def test_verify_says_which_events_were_changed(config: Path, tmp_path: Path) -> 
     changed = izinli("ledger", "verify", "-c", config)
     assert changed.returncode == 1
     assert "entry 1, recorded by file consents.csv, user " in changed.stdout
+
+
+def test_retain_takes_out_what_ended_three_years_ago(config: Path, tmp_path: Path) -> None:
+    consents = tmp_path / "consents.csv"
+    ended = "+905550000002,MESAJ,{},HS_WEB,BIREYSEL,2018-01-0{} 00:00:00\n"
+    consents.write_text(HEADER + LINE + ended.format("ONAY", 1) + ended.format("RET", 2))
+    assert izinli("import", "-c", config, *BRAND, consents).returncode == 0
+    nothing = izinli("ledger", "retain", "-c", config, "--dry-run", "--json")
+    assert nothing.returncode == 0, nothing.stderr
+    assert json.loads(nothing.stdout)["events"] == 0  # recorded only now: messages may have gone until today
+    ledger = sqlite3.connect(config.parent / "izinli-data/ledger.sqlite")
+    with ledger:
+        ledger.execute("UPDATE consent_event SET recorded_at = '2018-01-03T00:00:00Z'")
+    assert json.loads(izinli("ledger", "retain", "-c", config, "--dry-run", "--json").stdout)["events"] == 2
+    assert izinli("ledger", "retain", "-c", config).stdout.startswith("2 events of consents that ended before ")
+    assert ledger.execute("SELECT seq FROM consent_event").fetchall() == [(1,)]
+    ((actor,),) = ledger.execute("SELECT actor FROM recording WHERE seq = 4")
+    assert actor.startswith("ledger retain, user ")
+    ledger.close()

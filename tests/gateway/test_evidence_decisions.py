@@ -85,4 +85,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_every_reason_has_words() -> None:
-    assert _REASONS.keys() == set(Reason)
+    assert set(Reason) <= _REASONS.keys()
