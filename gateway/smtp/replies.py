@@ -16,6 +16,7 @@ LINE_OCTETS_MAX = 512  # RFC 5321 §4.5.3.1.5, CRLF included
 BLOCKS: dict[Reason, tuple[int, str, str]] = {
     Reason.NO_CONSENT: (550, "5.7.1", "recipient has not consented to commercial messages of this brand"),
     Reason.REJECTED: (550, "5.7.1", "recipient has refused commercial messages of this brand"),
+    Reason.SUSPENDED: (550, "5.7.1", "the sender of this brand is suspended here"),
     Reason.BAD_ADDRESS: (550, "5.7.1", "no consent can exist for an address of this form"),
     Reason.NO_STREAM: (550, "5.7.1", "sender is not configured here"),
     Reason.UNFIT: (550, "5.6.0", "the mandatory notice cannot be put into this message"),
@@ -63,7 +64,7 @@ LOGIN_BUSY = line(454, "4.7.0", "too many logins at once, try again later")
 BYE = line(221, "2.0.0", "bye")
 NOT_ALLOWED = line(554, "5.7.1", "this client may not relay here")  # RFC 5321 §3.1: instead of 220
 TOO_MANY_SESSIONS = line(421, "4.3.2", "too many connections, try again later")
-TOO_MANY_OF_CLIENT = line(421, "4.7.0", "too many connections from this address, try again later")
+TOO_MANY_OF_CLIENT = line(421, "4.3.2", "too many connections from this address, try again later")
 DRAINING = line(421, "4.3.2", "shutting down, try again later")
 IDLE = line(421, "4.4.2", "idle for too long")
 LOCAL_ERROR = line(451, "4.3.0", "local error, try again later")
