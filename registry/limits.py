@@ -25,8 +25,8 @@ BAD_TOKEN_CLIENTS_MAX: Final = 10_000  # about 2 MB; the longest unseen address 
 
 # The ledger. A writer waits this long for another one; an import holds the lock for one batch (well under a second).
 LEDGER_WAIT_SECONDS: Final = 10.0
-LEDGER_CONNECTIONS_MAX: Final = 12
-WITHDRAWALS_AT_ONCE: Final = LEDGER_CONNECTIONS_MAX - 5  # publisher, its reader, retention and its lock have their own
+LEDGER_CONNECTIONS_MAX: Final = 18
+WITHDRAWALS_AT_ONCE: Final = 7  # publisher, its reader, retention, its lock and the threads of the API have their own
 QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
 
 # The ledger as evidence.

@@ -111,6 +111,14 @@ async def test_without_the_ledger_nothing_is_acknowledged(api: Served, monkeypat
     assert (await api.add()).status_code == 200
 
 
+async def test_i7_what_is_too_much_is_told_to_come_again(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.token()
+    await api.ask("GET", "/sps/700100/brands")
+    monkeypatch.setattr(api.api.adding, "_waiting_max", 0)
+    answer = await api.add()
+    assert (answer.status_code, codes(answer)) == (400, ["H123"])
+
+
 class OneRetailer:
     """Knows the retailer 7 of every brand, and what it was told."""
 
