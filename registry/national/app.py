@@ -11,14 +11,31 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 
 from registry.log import logger
-from registry.national import brands, consents, status, token
+from registry.national import (
+    ahs,
+    batch,
+    brands,
+    changes,
+    consents,
+    daily,
+    hash_links,
+    history,
+    push,
+    retailer_access,
+    retailers,
+    status,
+    token,
+)
 from registry.national.errors import NationalError, refused
 from registry.national.openapi import SECURITY
 from registry.national.state import Api
 
 DOCUMENTS: Final = ("/docs", "/openapi.json")  # for everybody
-PREFIXES: Final = ("/sps/", "/v2/", "/oauth2/", *DOCUMENTS)
-MODULES: Final = (consents, status, brands, token)
+PREFIXES: Final = ("/sps/", "/v2/", "/brands/", "/oauth2/", *DOCUMENTS)
+MODULES: Final = (
+    *(consents, status, batch, ahs, changes, history, brands, token),
+    *(retailers, retailer_access, push, daily, hash_links),
+)
 """Each adds its routes; those that are asked most stand first, because routes are tried in their order."""
 
 _Scope = MutableMapping[str, Any]

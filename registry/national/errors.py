@@ -51,6 +51,8 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H180": "no retailer of this brand has this code",
     "H182": "offset must be a whole number of 0 or more",
     "H183": "limit must be a whole number",
+    "H184": "all must be true or false",
+    "H185": "short must be true or false",
     "H186": "limit may be 100 at most",
     "H187": "limit must be 1 or more",
     "H190": "iysCode must be a whole number",
@@ -63,12 +65,23 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H201": "no such retailer",
     "H214": "title is missing or invalid",
     "H215": "name is missing or invalid",
+    "H216": "tckn is missing",
+    "H217": "city is missing",
+    "H218": "the code of city is missing",
+    "H219": "the name of city is missing",
+    "H220": "town is missing",
+    "H221": "the code of town is missing",
+    "H222": "the name of town is missing",
     "H225": "tckn is missing",
     "H226": "tckn is invalid",
     "H227": "mersis is invalid",
     "H228": "mersis must have 16 characters",
+    "H229": "a text is too long or has characters that do not belong there",
+    "H230": "another retailer of this brand has this mersis",
+    "H231": "another retailer of this brand has this tckn",
     "H243": "tin is invalid",
     "H244": "tin must have 10 or 11 characters",
+    "H288": "tin is missing",
     "H351": "the token is missing or invalid",
     "H353": "iysCode or brandCode is none of this user's",
     "H355": "this user may not change this brand's consents",
@@ -88,21 +101,39 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "X405": "this path does not know this method",
     "X408": "the body came too slowly",
     "X413": "the body is too long",
+    "X430": "two addresses are told of this type already",
+    "X432": "the brand has 3000 retailers already",
+    "X440": "there is none",
+    "X429": "too many tries from this address, or too many messages to it; try again later",
+    "X503": "too many are being taken in; try again later",
+    "X609": "this is settled already, or the application is closed",
+    "X610": "an application must be a JSON object",
+    "X611": "name must be the signatory's, in 1 to 100 characters",
+    "X612": "mobile must be written +905XXXXXXXXX",
+    "X613": "brands must be a list of 1 to 20 names",
+    "X614": "email must be an address of the company's own domain, not of a free mail service",
+    "X615": "document must be the brand's registration as a PDF or PNG file (in JSON: in base64)",
+    "X616": "document may have 2 MiB at most",
+    "H465": "the last one was sent less than three minutes ago",
+    "H1050": "the code was wrong too often; ask for another one",
+    "H1051": "the code or the link is too old; ask for another one",
+    "H1052": "the code is wrong",
     "H568": "there is a reject link for a consent in ONAY only",
 }
 
 _BY_STATUS: Final = {
-    400: "H014 H085 H090 H092 H097 H123 H171 H172 H173 H174 H175 H178 H201 H214 H215 H225 H226 H227 H228 H243 H244 "
-    "H401 H462 H463 H486",
+    400: "H014 H085 H090 H092 H097 H123 H171 H172 H173 H174 H175 H178 H201 H214 H215 H216 H217 H218 H219 "
+    "H220 H221 H222 H225 H226 H227 H228 H229 H230 H231 H243 H244 H288 H401 H462 H463 H486",
     401: "H351",
     403: "H180 H353",
-    404: "H129 H355 X404",
+    404: "H129 H355 X404 X440",
     405: "X405",
     408: "X408",
     413: "X413",
-    429: "H083 H084 H086 H089 H124",
+    409: "X609",
+    429: "H083 H084 H086 H089 H124 X429",
     500: "H015 H101 H412",
-    503: "H192",
+    503: "H192 X503",
 }
 _STATUS_OF: Final = {code: status for status, codes in _BY_STATUS.items() for code in codes.split()}
 FIELD_FAULT: Final = 422  # the status of all others
@@ -123,16 +154,17 @@ FIELD_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One entry of `errors`. `value` None: not said; `index` is 0-based, -1: not said."""
+    """One entry of `errors`. `value` None: not said; `index` is 0-based, -1: not said; `message` "": the code's."""
 
     code: str
     location: tuple[str, ...] = ()
     value: Any = None
     index: int = -1
+    message: str = ""
 
     def entry(self) -> dict[str, Any]:
         """As it stands in the body."""
-        said: dict[str, Any] = {"code": self.code, "message": MESSAGES[self.code]}
+        said: dict[str, Any] = {"code": self.code, "message": self.message or MESSAGES[self.code]}
         if self.location:
             said["location"] = list(self.location)
         if self.value is not None:

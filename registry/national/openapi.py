@@ -50,7 +50,10 @@ _PARTS: Final = {
 }
 _SAID: Final = re.compile(r"\{(\w+)\}")
 _FAULTS: Final = ("400", "401", "403", "404", "408", "413", "422", "429", "503")
-SECURITY: Final = {"token": {"type": "http", "scheme": "bearer", "description": "access_token of /oauth2/token"}}
+SECURITY: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "access_token of /oauth2/token"},
+    "user": {"type": "http", "scheme": "basic", "description": "for intermediaries: a user of `izinli api-user`"},
+}
 
 
 def shape(required: dict[str, Schema], **optional: Schema) -> Schema:
@@ -77,10 +80,12 @@ CONSENT: Final = shape(
 def describe(endpoint: Endpoint) -> Schema:
     """What FastAPI cannot see in the handler's signature."""
     description: Schema = {
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"user": []}] if endpoint.basic else [{"token": []}],
         "parameters": parameters(endpoint.path, endpoint.query),
-        "responses": responses(endpoint.answer, endpoint.status),
+        "responses": responses(endpoint.answer, endpoint.status, endpoint.media),
     }
+    if endpoint.may_be_empty:
+        description["responses"]["204"] = {"description": "nothing"}
     if endpoint.body is not None:
         description["requestBody"] = {"required": True, "content": {"application/json": {"schema": endpoint.body}}}
     return description
@@ -94,10 +99,10 @@ def parameters(path: str, query: tuple[str, ...] = ()) -> list[Schema]:
     return parts + [{"name": name, "in": "query", "required": False, "schema": TEXT} for name in query]
 
 
-def responses(answer: Schema | None, status: int) -> Schema:
+def responses(answer: Schema | None, status: int, media: str = "application/json") -> Schema:
     """The answer of success, and the one shape of all others."""
     good: Schema = {"description": "done"}
-    if answer is not None:
-        good["content"] = {"application/json": {"schema": answer}}
+    if answer is not None or media != "application/json":
+        good["content"] = {media: {"schema": TEXT if answer is None else answer}}
     fault = {"description": "refused", "content": {"application/json": {"schema": ERRORS}}}
     return {str(status): good, **{code: fault for code in _FAULTS if code != str(status)}}

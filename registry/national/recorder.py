@@ -52,6 +52,7 @@ class Added(NamedTuple):
     code: str
     transaction: str = ""  # 64 hexadecimal digits
     created: str = ""  # Turkey time
+    again: bool = False  # it was recorded before
 
     @property
     def taken(self) -> bool:
@@ -94,9 +95,18 @@ class Recorder:
 
     def __call__(self, additions: Sequence[Addition]) -> list[Added]:
         with self._ledger.append() as log:
-            turn = _Turn(log, additions, self._retailers, self._clock())
-            answers = [turn.add(addition) for addition in additions]
-            turn.write()
+            answers = self.record(log, additions)
+        return self.publish(additions, answers)
+
+    def record(self, log: Append, additions: Sequence[Addition]) -> list[Added]:
+        """The half that is done inside an append; `publish` follows when it is committed."""
+        turn = _Turn(log, additions, self._retailers, self._clock())
+        answers = [turn.add(addition) for addition in additions]
+        turn.write()
+        return answers
+
+    def publish(self, additions: Sequence[Addition], answers: list[Added]) -> list[Added]:
+        """Let the index know; what may not be acknowledged is UNCERTAIN then. Repeating it is harmless."""
         # a RET that stood already is published again: the index may have missed it
         told = {
             addition.key: None
@@ -136,7 +146,7 @@ class _Turn:
         stands = self._stands.get(addition.key)
         move = addition.move
         if addition.repeatable and (again := self._again(move, stands)) is not None:
-            return Added("", transaction_id(move).hex(), again)
+            return Added("", transaction_id(move).hex(), again, again=True)
         if any((move.brand, code) not in self._retailers_known for code in _retailers_of(addition)):
             return Added(UNKNOWN_RETAILER)
         code = LATE if addition.late else fault(move, stands)

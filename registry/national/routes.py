@@ -66,6 +66,9 @@ class Endpoint(NamedTuple):
     status: int = 200
     query: tuple[str, ...] = ()  # names of query parameters, for the description
     quota: Callable[[Api], Quota] | None = None  # counted besides the requests of each second
+    may_be_empty: bool = False  # 204, for the description
+    media: str = "application/json"  # of the answer, likewise
+    basic: bool = False  # user and password do instead of a token
 
 
 class _PlainRoute(APIRoute):
@@ -128,7 +131,7 @@ async def guarded(work: Callable[[], Awaitable[Response]]) -> Response:
 async def _answer(api: Api, endpoint: Endpoint, request: Request) -> Response:
     address = address_of(request)
     await api.turnstile.charge(api.turnstile.second, address)
-    client = await _client(api, request)
+    client = await _client(api, request, basic=endpoint.basic)
     if endpoint.quota is not None:
         await api.turnstile.charge(endpoint.quota(api), address)
     iys_code, brand = _codes(api, client, request.path_params, write=endpoint.write)
@@ -160,8 +163,16 @@ def decoded(body: bytes) -> Any:
         raise refused("H014") from None
 
 
-async def _client(api: Api, request: Request) -> Client:
+async def _client(api: Api, request: Request, *, basic: bool) -> Client:
     said = request.headers.get("authorization", "")
+    if basic:
+
+        async def charge() -> None:
+            """A password that is checked is a login."""
+            await api.turnstile.charge(api.turnstile.tokens, address_of(request))
+
+        if (client := await api.basics.client_of(said, charge)) is not None:
+            return client
     if said[:7].lower() == BEARER:
         session = await api.sessions.of(said[7:].strip())
         if session is not None:
@@ -177,7 +188,7 @@ def _codes(api: Api, client: Client, path: dict[str, str], *, write: bool) -> tu
     if brand_code:
         brand = api.brands.get(brand_code)
         may_write = client.grants.get(brand_code)
-        if brand is None or may_write is None or brand.iys_code != iys_code:
+        if brand is None or may_write is None or iys_code not in (0, brand.iys_code):
             raise refused("H353")
         if write and not may_write:
             raise refused("H355")

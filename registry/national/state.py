@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from filters.index_url import IndexUrl
-from filters.model import Brand
+from filters.model import Brand, Channel, RecipientType
 from registry.index.nodes import Servers
 from registry.ledger import Key, Ledger
 from registry.limits import (
@@ -24,16 +25,22 @@ from registry.limits import (
     API_WAITING_MAX,
 )
 from registry.national.access import Access, Session, digest_of
+from registry.national.basic import Basics
 from registry.national.consent_body import Rulebook
 from registry.national.gather import Gatherer, TooMany
 from registry.national.rates import Rates, RedisCounters, Turnstile
-from registry.national.recorder import Added, Addition, NoRetailers, Recorder, Retailers
+from registry.national.recorder import Added, Addition, Recorder, Retailers
+from registry.national.rest import Manners, Rest
 from registry.national.standing import Standing, standings
 from registry.national.tokens import Minter
 from registry.publish import Publisher
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+Links = Callable[[int, Channel, RecipientType, bytes], str]
+"""The reject link of a recipient: brand, channel, type and canonical recipient -> URL. Called in the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,9 @@ class Options:
     rates: Rates = field(default_factory=Rates)
     rates_server: IndexUrl | None = None  # the Redis that registries count in together; None: each for itself
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    manners: Manners = field(default_factory=Manners)
+    push_key: bytes = b""  # 32 octets; empty: made of the installation's secret
+    links: Links | None = None  # makes reject links; None: nobody is given any
 
 
 class Api:
@@ -69,11 +79,26 @@ class Api:
         shared = RedisCounters(Servers(chosen.rates_server)) if chosen.rates_server is not None else None
         self.turnstile = Turnstile(chosen.rates, secret, shared)
         self.sessions = Sessions(self.access, chosen.clock)
-        self.recorder = Recorder(ledger, publisher, retailers or NoRetailers(), chosen.clock)
+        push_key = chosen.push_key or hmac.digest(secret, b"izinli push passwords", "sha256")
+        self.rest = Rest(ledger, brands, push_key, chosen.manners, chosen.clock)
+        self.links = chosen.links
+        self.unknown_merchants_rejected = chosen.manners.unknown_merchants_rejected
+        self.basics = Basics(self.access, secret, self.in_thread)
+        self.recorder = Recorder(ledger, publisher, retailers or self.rest.retailers, chosen.clock)
+        self.rest.record_with(self.recorder)
         self.adding: Gatherer[Addition, Added] = _gatherer(self.recorder, "additions")
         self.finding: Gatherer[Key, Standing | None] = _gatherer(self.find, "queries")
         self._threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="api")
         self._under_way = 0
+        self._at_close: list[Callable[[], None]] = [self.rest.close]
+
+    def start(self) -> None:
+        """Begin with what is done without being asked."""
+        self.rest.start()
+
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Have something closed with this."""
+        self._at_close.append(work)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What is rare and slow. Raises TooMany."""
@@ -93,6 +118,8 @@ class Api:
 
     def close(self) -> None:
         """What is under way is finished."""
+        for close in self._at_close:
+            close()
         for gatherer in (self.adding, self.finding, self.sessions.finding):
             gatherer.close()
         self.turnstile.close()
