@@ -29,7 +29,8 @@ QUICK = Plan(rounds=1, seconds=1.0)
 class Sample:
     """One run against one program: messages, wall seconds, CPU seconds of the program and of its helper.
 
-    `p50_s` and `p99_s`: seconds from a message to its answer, where some were timed.
+    `p50_s` and `p99_s`: seconds from a message to its answer, where some were timed. `cpu_s` 0: it was not measured.
+    `peak_octets`: the most that the program had in memory at once, where that was looked at.
     """
 
     messages: int
@@ -38,6 +39,7 @@ class Sample:
     helper_cpu_s: float = 0.0
     p50_s: float | None = None
     p99_s: float | None = None
+    peak_octets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Row:
         timed = [seconds for seconds in found if seconds is not None]
         return statistics.median(timed) if timed else None
 
+    @property
+    def peak_octets(self) -> int | None:
+        """Of the round that took most."""
+        return max((sample.peak_octets for sample in self.samples if sample.peak_octets is not None), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -95,7 +102,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Table:
-    """One comparison: what was sent, the rows, what could not be measured, the verdicts; `unit` is "ms" or "µs"."""
+    """One comparison: what was sent, the rows, what could not be measured, the verdicts; `unit` is "ms" or "µs".
+
+    `of`: what is counted; `helper`: whose CPU time is shown apart.
+    """
 
     key: str
     title: str
@@ -103,6 +113,8 @@ class Table:
     rows: list[Row]
     absent: list[Absent] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    of: str = "message"
+    helper: str = "its Redis index"
 
     def row(self, key: str) -> Row | None:
         return next((row for row in self.rows if row.key == key), None)
@@ -117,6 +129,17 @@ class Table:
         """Add the verdict on messages per second of CPU time of a row: what one core does that does nothing else."""
         if row := self.row(key):
             self.verdicts.append(Verdict(text, 1 / row.cpu_s, limit, at_least=True))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value below which so many in a hundred are; of a few the highest."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))]
+
+
+def timed(seconds: Sequence[float], cpu_s: float = 0.0) -> Sample:
+    """What was done one after the other, each with its time."""
+    return Sample(len(seconds), sum(seconds), cpu_s, p50_s=percentile(seconds, 50), p99_s=percentile(seconds, 99))
 
 
 def interleave(targets: Sequence[Target], plan: Plan, *, first_guess: int) -> list[Row]:

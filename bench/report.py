@@ -17,7 +17,7 @@ from bench.published import NOTES
 
 SCALE = {"ms": 1e3, "µs": 1e6}
 PERCENTILES = (50, 99)
-FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter"}
+FLOORS = {"haproxy": "× HAProxy", "proxy_filter": "× proxy_filter", "plain": "× by_hand"}
 
 
 def show(console: Console, table: Table) -> None:
@@ -27,14 +27,19 @@ def show(console: Console, table: Table) -> None:
     grid.add_column("program")
     percentiles = PERCENTILES if any(row.latency_s(PERCENTILES[0]) is not None for row in table.rows) else ()
     shares = (f"p{percentile} ms" for percentile in percentiles)
-    for heading in ("messages/s", f"CPU {table.unit}/message", *(FLOORS[key] for key in floors), *shares):
+    peaks = ("peak MB",) if any(row.peak_octets for row in table.rows) else ()
+    costs = (f"{table.of}s/s", f"CPU {table.unit}/{table.of}") if any(row.cpu_s for row in table.rows) else ()
+    for heading in (*costs, *(FLOORS[key] for key in floors), *shares, *peaks):
         grid.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         ratios = [_figure(row.cpu_s / floor.cpu_s) for floor in floors.values()]
+        memory = [f"{(row.peak_octets or 0) / 1e6:,.0f}"] if peaks else []
         latencies = [_milliseconds(row.latency_s(percentile)) for percentile in percentiles]
-        grid.add_row(row.name, f"{row.rate:,.0f}", _figure(row.cpu_s * SCALE[table.unit]), *ratios, *latencies)
+        # of waits that were only looked at there is no rate
+        figures = (_figure(row.rate), _figure(row.cpu_s * SCALE[table.unit])) if row.cpu_s else ("", "")
+        grid.add_row(row.name, *figures[: len(costs)], *ratios, *latencies, *memory)
         if row.helper_cpu_s:
-            grid.add_row("  and its Redis index", "", _figure(row.helper_cpu_s * SCALE[table.unit]), style="dim")
+            grid.add_row(f"  and {table.helper}", "", _figure(row.helper_cpu_s * SCALE[table.unit]), style="dim")
     console.print()
     console.print(grid if table.rows else Text(table.title, "bold"))
     for absent in table.absent:
@@ -83,6 +88,7 @@ def _as_json(table: Table) -> dict[str, object]:
     return {
         "key": table.key,
         "title": table.title,
+        "counted": table.of,
         "rows": [_row_as_json(row, table) for row in table.rows],
         "not_measured": [asdict(absent) for absent in table.absent],
         "targets": [asdict(verdict) | {"met": verdict.met} for verdict in table.verdicts],
@@ -95,11 +101,12 @@ def _row_as_json(row: Row, table: Table) -> dict[str, object]:
     return {
         "key": row.key,
         "name": row.name,
-        "messages_per_s": round(row.rate, 1),
+        "messages_per_s": round(row.rate, 1) if row.cpu_s else None,
         "cpu_s_per_message": float(f"{row.cpu_s:.4g}"),
         "index_cpu_s_per_message": float(f"{row.helper_cpu_s:.4g}"),
         "cpu_ratio_to": ratios,
         **latencies,
+        **({"peak_octets": row.peak_octets} if row.peak_octets else {}),
         "samples": [
             {key: value for key, value in asdict(sample).items() if value is not None} for sample in row.samples
         ],

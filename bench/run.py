@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import index, machine, measure, report, smpp, smtp
+from bench import index, machine, measure, registry, report, smpp, smtp
 from bench.measure import Table
 
-HALVES = {"smtp": smtp.tables, "smpp": smpp.tables, "index": index.tables}
+HALVES = {"smtp": smtp.tables, "smpp": smpp.tables, "index": index.tables, "registry": registry.tables}
 RESULTS = Path(__file__).parent / "results"
 
 
