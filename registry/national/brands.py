@@ -75,6 +75,7 @@ def _total(counts: Counts, brand: int) -> int:
 
 async def _brands(call: Call, counted: Counted) -> list[dict[str, Any]]:
     counts = await counted.counts()
+    retailers = await call.api.in_thread(lambda: call.api.rest.retailers.count(call.client.grants))
     told = []
     for brand in brands_of(call.api, call.client, call.iys_code):
         approval, rejection = (counts.get((brand.code, status.value), 0) for status in (Status.ONAY, Status.RET))
@@ -84,7 +85,7 @@ async def _brands(call: Call, counted: Counted) -> list[dict[str, Any]]:
                 "brandCode": brand.code,
                 "name": brand.name,
                 "master": brand.code == brand.iys_code,
-                "stats": {"consents": consents, "retailers": {"total": 0}},
+                "stats": {"consents": consents, "retailers": {"total": retailers.get(brand.code, 0)}},
             }
         )
     return told

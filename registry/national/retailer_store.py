@@ -7,6 +7,7 @@ consent hangs on the event.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 
 from filters.model import Channel, RecipientType
 from registry.ledger import Key, Ledger, among
-from registry.limits import API_RETAILERS_MAX
+from registry.limits import API_RETAILERS_MAX, API_SESSION_SECONDS
 from registry.national.audit import write_audit
 from registry.national.recorder import Addition
 from registry.national.stored import api_event_retailer, api_retailer, api_retailer_access
@@ -75,6 +76,12 @@ class Marks(NamedTuple):
     title: str
     access: int  # how many may use it
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """In the words of the status; what is not known is left out."""
+        said = {"retailerCode": self.code, "retailerTitle": self.title}
+        return {"retailerAccessCount": self.access, **{name: value for name, value in said.items() if value}}
+
 
 class Target(NamedTuple):
     """A consent's key in words."""
@@ -101,6 +108,12 @@ class RetailerStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = appending(engine)
+        self._asked_at = float("-inf")  # monotonic
+        self._any = False
+
+    def may_tell(self) -> bool:
+        """Whether `marks` is worth the question: where there are no retailers it need be asked now and then alone."""
+        return self._any or time.monotonic() - self._asked_at >= API_SESSION_SECONDS
 
     def known(self, connection: Connection, wanted: Collection[tuple[int, int]]) -> Collection[tuple[int, int]]:
         """Of pairs (brand, retailer code) those that exist."""
@@ -141,6 +154,7 @@ class RetailerStore:
                 "created_at": int(now.timestamp()),
             }
             connection.execute(insert(api_retailer).values(row))
+            self._any = True
             write_audit(connection, client, "retailer-add", now, brand=brand, detail=str(code))
         return code
 
@@ -193,6 +207,8 @@ class RetailerStore:
         taker = select(api_event_retailer.c.retailer, api_retailer.c.title).select_from(titled)
         using = select(func.count()).select_from(api_retailer_access).where(_key_of(target))
         with self._engine.connect() as connection:
+            self._any = self._any or connection.execute(select(api_retailer.c.code).limit(1)).first() is not None
+            self._asked_at = time.monotonic()
             row = connection.execute(taker.where(api_event_retailer.c.seq == event)).one_or_none()
             access = connection.execute(using).scalar_one()
         return Marks(0, "", access) if row is None else Marks(row[0], row[1] or "", access)

@@ -23,6 +23,7 @@ from registry.national.openapi import (
     listed,
     shape,
 )
+from registry.national.retailer_store import Target
 from registry.national.routes import Call, Endpoint, add
 from registry.national.standing import Standing
 from registry.national.state import Api
@@ -85,7 +86,12 @@ async def status_of_one(call: Call) -> Response:
     standing = await call.api.finding((call.api.ledger.fingerprint(call.brand, channel, recipient), kind.value))
     if standing is None:
         raise refused("H401", "recipient", status=NOT_FOUND)
-    return answer(described(call.brand, channel, recipient, kind, standing))
+    told = described(call.brand, channel, recipient, kind, standing)
+    retailers = call.api.rest.retailers
+    if retailers.may_tell():
+        target = Target(call.brand, channel, recipient, kind)
+        told |= (await call.api.in_thread(lambda: retailers.marks(target, standing.seq))).told
+    return answer(told)
 
 
 async def status_of_many(call: Call) -> Response:
