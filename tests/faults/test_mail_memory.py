@@ -8,12 +8,14 @@ connection in TLS costs TLS more, whatever it carries: OpenSSL's state and recor
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import resource
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,14 +186,27 @@ async def working(directory: Path, hop: DeafHop, connections_max: int = 40) -> A
             house.start(plane)
         await asyncio.gather(house.ready("registry"), house.ready("gateway"))
         yield Worker(house, _listener(house))
+        _cut_short(house)
     finally:
         await asyncio.to_thread(house.close)
 
 
+def _children(house: House) -> list[int]:
+    pid = house.pid("gateway")
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def _listener(house: House) -> int:
     """The child that carries messages: of all children of the supervisor the largest."""
-    children = Path(f"/proc/{house.pid('gateway')}/task/{house.pid('gateway')}/children").read_text().split()
-    return max(map(int, children), key=lambda pid: Worker(house, pid).status("VmRSS"))
+    return max(_children(house), key=lambda pid: Worker(house, pid).status("VmRSS"))
+
+
+def _cut_short(house: House) -> None:
+    """What a deaf next hop holds up would be waited for: a drain takes as long as a message may."""
+    os.kill(house.pid("gateway"), signal.SIGTERM)
+    for pid in _children(house):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def begin(client: Client, sender: bytes, content: bytes, *recipients: bytes) -> None:
