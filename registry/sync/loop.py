@@ -56,6 +56,8 @@ class Sync:
         self.client = Client(national)
         self.tokens = Tokens(self.client, self.state, national.url, secret)
         self.wire = Wire(self.client, self.tokens, self.state, Taker(ledger, publisher, clock))
+        self.stopping = threading.Event()
+        """Once it is set, what is under way ends at its next step."""
         self.uploads = {one.code: Upload(self.wire, ledger, one, national.result_s) for one in national.brands}
 
     def close(self) -> None:
@@ -101,15 +103,21 @@ class Sync:
 
     def _alone(self, brand: SyncedBrand, work: Callable[[Callable[[], None]], T]) -> T:
         with self.state.lease(f"brand {brand.code}") as prolong:
-            return work(prolong)
+
+            def go_on() -> None:
+                if self.stopping.is_set():
+                    raise Busy("stopping")
+                prolong()
+
+            return work(go_on)
 
 
 class SyncLoop:
-    """`run` until `stop` is set. Any exception but the expected ones is ours: logged, and tried again."""
+    """`run` until the sync is stopping. Any exception but the expected ones is ours: logged, and tried again."""
 
-    def __init__(self, sync: Sync, stop: threading.Event) -> None:
+    def __init__(self, sync: Sync) -> None:
         self._sync = sync
-        self._stop = stop
+        self._stop = sync.stopping
         self._due: dict[tuple[int, str], float] = {}  # Unix time of the next turn
         self._tries: dict[int, int] = {}
 

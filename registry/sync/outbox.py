@@ -179,11 +179,13 @@ def held(connection: Connection, brand: int, recipients: Iterable[bytes], but: s
     rows = among(connection, query, sorted(one.decode() for one in recipients))
     for seq, origin, state, *said in sorted(rows, key=lambda row: int(row[0])):
         move = move_of(said)
-        if move.brand != brand or seq in but:
+        if move.brand != brand:
             continue
         one = identity(move)
         if origin == MISSING:
             found.pop(one, None)
+        if seq in but:
+            continue
         if state == DONE or (state is None and not is_ours(origin)):
             found[one] = max(move.consent, found.get(one, move.consent))
     return found

@@ -98,7 +98,7 @@ def test_what_they_do_not_like_is_found_by_halving(we: Here, national: There, wi
 def test_a_subscription_that_ended_loses_nothing(we: Here, national: There, wire: Line, clock: Clock) -> None:
     we.say(onay(1, DAY))
     wire.rules = once(BATCH, (403, error("H520")), "POST")
-    loop = SyncLoop(we.sync, threading.Event())
+    loop = SyncLoop(we.sync)
     loop.turn(SYNCED)
     asked = wire.count(BATCH)
     clock.forward(minutes=30)
