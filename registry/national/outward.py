@@ -113,7 +113,10 @@ class Outward:
         watch.start()
         try:
             connection.request("POST", target.path, body, headers)
-            return connection.getresponse().status
+            status = connection.getresponse().status
+            if connection.aborted:  # where headers end with the connection, http.client takes them for whole
+                raise TimeoutError
+            return status
         except (OSError, http.client.HTTPException, ValueError) as fault:
             if isinstance(fault, TimeoutError) or time.monotonic() >= deadline:
                 raise TooSlow(f"no answer in {self._seconds:g} s") from None
@@ -143,7 +146,7 @@ class _Pinned(http.client.HTTPSConnection):
         super().__init__(target.host, target.port, context=context, timeout=seconds)
         self._family, self._place = address
         self._trust = context
-        self._aborted = False
+        self.aborted = False
 
     def connect(self) -> None:
         raw = socket.socket(self._family, socket.SOCK_STREAM)
@@ -152,13 +155,13 @@ class _Pinned(http.client.HTTPSConnection):
         raw.connect(self._place)
         # by hand: while `wrap_socket` shakes hands, nothing could be shut down
         self.sock = wrapped = self._trust.wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
-        if self._aborted:
+        if self.aborted:
             raise TimeoutError
         wrapped.do_handshake()
 
     def abort(self) -> None:
         """End whatever is being waited for; for another thread."""
-        self._aborted = True
+        self.aborted = True
         sock = self.sock
         if sock is not None:
             with suppress(OSError):  # not connected yet: that has a deadline of its own; or not any more
