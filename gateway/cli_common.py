@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -66,11 +67,13 @@ def brand_of(config: Config, code: int) -> Brand:
 
 def settings_of(config: Config, secrets: keys.Keys) -> Settings:
     from registry.national.rates import Rates
+    from registry.national.rest import Manners
     from registry.service import Settings
 
     host, port = config.registry.bind
     api = config.registry.api
     rates = Rates(api.per_second, api.tokens_per_hour, api.status_per_hour, api.history_per_hour)
+    delay = timedelta(minutes=api.changes_delay_minutes)
     return Settings(
         data_dir=config.data_dir,
         ledger=config.registry.ledger,
@@ -85,6 +88,8 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         internal_secret=secrets.internal,
         transition=config.registry.transition,
         api_rates=rates if api.served else None,
+        api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),
+        push_key=secrets.push,
     )
 
 

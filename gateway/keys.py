@@ -3,6 +3,7 @@
     keys/fingerprint.key    32 octets in hex; gives the consent index its meaning. It never changes.
     keys/link-<id>.key      32 octets in hex, id 0 to 7; the highest id mints new links, all of them read old ones
     keys/internal.key       32 octets in hex; with it a gateway hands rejections to its registry. It may be replaced.
+    keys/push.key           32 octets in hex; seals passwords of those who are told of moves. Registries alone need it.
 
 Both planes need the same ones. They are made once, where the registry runs, and copied to gateways elsewhere.
 """
@@ -23,6 +24,8 @@ FINGERPRINT_FILE: Final = "fingerprint.key"
 FIRST_LINK_FILE: Final = "link-0.key"
 INTERNAL_FILE: Final = "internal.key"
 INTERNAL_BYTES: Final = 32
+PUSH_FILE: Final = "push.key"
+PUSH_BYTES: Final = 32
 _LINK_FILE: Final = re.compile(r"link-([0-7])\.key")
 _HEX: Final = re.compile(rb"[0-9a-fA-F]+")
 
@@ -39,6 +42,7 @@ class Keys:
     link: dict[int, bytes]
     link_current: int
     internal: bytes = b""
+    push: bytes = b""  # empty: this machine has none, and needs none unless it runs the registry
 
 
 def directory(data_dir: Path) -> Path:
@@ -51,7 +55,7 @@ def create_missing(data_dir: Path) -> list[Path]:
     home = directory(data_dir)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
-    wanted = {FINGERPRINT_FILE: KEY_BYTES, INTERNAL_FILE: INTERNAL_BYTES}
+    wanted = {FINGERPRINT_FILE: KEY_BYTES, INTERNAL_FILE: INTERNAL_BYTES, PUSH_FILE: PUSH_BYTES}
     if not any(_LINK_FILE.fullmatch(path.name) for path in home.iterdir()):
         wanted[FIRST_LINK_FILE] = MASTER_KEY_BYTES
     for name, octets in wanted.items():
@@ -70,7 +74,13 @@ def load(data_dir: Path) -> Keys:
             links[int(match[1])] = _read(path, MASTER_KEY_BYTES)
     if not links:
         raise KeyFault(f"{home}: there is no {FIRST_LINK_FILE}; copy the keys of the machine the registry runs on")
-    return Keys(fingerprint, links, max(links), _read(home / INTERNAL_FILE, INTERNAL_BYTES))
+    internal = _read(home / INTERNAL_FILE, INTERNAL_BYTES)
+    return Keys(fingerprint, links, max(links), internal, _if_there(home / PUSH_FILE, PUSH_BYTES))
+
+
+def _if_there(path: Path, octets: int) -> bytes:
+    """What registries alone need."""
+    return _read(path, octets) if path.exists() else b""
 
 
 def _read(path: Path, octets: int) -> bytes:

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple, TextIO
 
 from filters.index_url import IndexUrl
 from filters.link import LinkMinter
-from filters.model import Brand
+from filters.model import Brand, Channel, RecipientType
 from filters.transition import LAW, Window
 from registry import importer, log
 from registry import verify as verification
@@ -30,6 +30,7 @@ from registry.ledger import Ledger
 from registry.limits import PUBLISHER_STOP_SECONDS
 from registry.national.app import beside, create_api
 from registry.national.rates import Rates
+from registry.national.rest import Manners
 from registry.national.state import Api, Options
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
@@ -55,6 +56,8 @@ class Settings:
     link_key: int  # the id that mints
     internal_secret: bytes = b""  # of the planes; empty: nobody may hand in rejections
     api_rates: Rates | None = None  # how often one address may ask the national API; None: it is not served
+    api_manners: Manners = field(default_factory=Manners)
+    push_key: bytes = b""  # seals what is said to those that the API tells of moves
     transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
 
 
@@ -168,7 +171,13 @@ def open_api(settings: Settings, registry: Registry) -> Api | None:
     if settings.api_rates is None:
         return None
     counted = settings.index if isinstance(settings.index, IndexUrl) else None
-    options = Options(settings.api_rates, counted)
+    minter, base = LinkMinter(settings.link_keys, settings.link_key), f"{settings.public_url}/r/".encode()
+
+    def link(brand: int, channel: Channel, kind: RecipientType, recipient: bytes) -> str:
+        """As the gateway puts it into messages. In the event loop alone, for a minter's ciphers have state."""
+        return (base + minter.mint(brand, channel, kind, recipient)).decode()
+
+    options = Options(settings.api_rates, counted, manners=settings.api_manners, push_key=settings.push_key, links=link)
     return Api(registry.ledger, registry.publisher, settings.brands, settings.fingerprint_key, options)
 
 
@@ -191,6 +200,8 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         daily = threading.Thread(target=Daily(registry.ledger, stop).run, name="retention", daemon=True)
         publishing.start()
         daily.start()
+        if api is not None:
+            api.start()
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
         try:
             server.run(sockets=None if sock is None else [sock])
