@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from filters.model import Channel, RecipientType
 from gateway.cli_api import api_user_app
+from gateway.cli_backup import backup, restore
 from gateway.cli_common import (
     EX_CANTCREAT,
     EX_DATAERR,
@@ -50,6 +51,8 @@ app.command()(evidence)
 
 class Plane(StrEnum):
     """A half of the service."""
+app.command()(backup)
+app.command()(restore)
 
     GATEWAY = "gateway"
     REGISTRY = "registry"

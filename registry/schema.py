@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -83,15 +84,19 @@ publication = Table(
 )
 
 
-def open_engine(url: str, data_dir: Path) -> Engine:
+def open_engine(url: str, data_dir: Path, *, create: bool = True) -> Engine:
     """An engine for `url`: "sqlite" (a file in `data_dir`), "sqlite:///…" or "postgresql://…". Does not connect.
+
+    The file in `data_dir` is made unless `create` is False.
 
     Statements' values are kept out of exceptions and therefore out of logs (promise I9).
     """
     if url == EMBEDDED:
         data_dir.mkdir(parents=True, exist_ok=True)
         path = data_dir / LEDGER_FILE
-        path.touch(mode=0o600)  # it holds addresses in clear
+        if create:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # it holds addresses in clear
         url = f"sqlite:///{path}"
     parsed = make_url(url)
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": LEDGER_CONNECTIONS_MAX, "max_overflow": 0}
@@ -137,6 +142,15 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     with appending(engine).begin() as connection:
         take_append_lock(connection)
         command.upgrade(_alembic(connection), revision)
+
+def upgrade_within(connection: Connection, revision: str) -> bool:
+    """As `upgrade`, inside an append transaction of the caller's. False: there is no such revision."""
+    try:
+        command.upgrade(_alembic(connection), revision)
+    except CommandError:
+        return False
+    return True
+
 
 
 def downgrade(engine: Engine, revision: str) -> None:

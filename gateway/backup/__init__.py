@@ -1,0 +1,1 @@
+"""Backups of an installation: what it takes to go on elsewhere."""
