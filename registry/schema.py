@@ -92,7 +92,6 @@ def open_engine(url: str, data_dir: Path, *, create: bool = True) -> Engine:
     Statements' values are kept out of exceptions and therefore out of logs (promise I9).
     """
     if url == EMBEDDED:
-        data_dir.mkdir(parents=True, exist_ok=True)
         path = data_dir / LEDGER_FILE
         if create:
             data_dir.mkdir(parents=True, exist_ok=True)
