@@ -40,7 +40,7 @@ LINE: Final = (
 JOURNAL_OCTETS_MAX: Final = 256 * 2**20  # then it begins anew, as the gateway begins another file
 
 # What makes Redis' answers as long as they are to the gateway.
-_STATE: Final = (1, 1, 12, 12, 1764057600000, "0" * 8, "0" * 40)
+_STATE: Final = (1, 1, 12, 12, 1764057600000, "0" * 8, "0" * 40, "0")
 SEED: Final = (
     pack(("SADD", _BUCKET, _MEMBER, MARKER)),
     pack(("HSET", INDEX_KEY, *(part for field in zip(READER_FIELDS, _STATE, strict=True) for part in field))),

@@ -29,9 +29,18 @@ LAW: dict[tuple[Kind, RecipientType, bool], Verdict] = {
 DEFERRABLE = frozenset({Reason.INDEX_DOWN, Reason.INDEX_STALE, Reason.OVERLOAD, Reason.JOURNAL_DOWN, Reason.INTERNAL})
 
 
-def judge(kind: Kind, recipient_type: RecipientType, listed: bool) -> Verdict:
-    """What the law says about one recipient. `listed` is the index's answer about the family of `recipient_type`."""
-    return LAW[kind, recipient_type, listed]
+SUSPENSION: dict[Kind, Verdict | None] = {
+    # of a brand whose provider is suspended; None: as if it were not
+    Kind.COMMERCIAL: Verdict(Outcome.BLOCK, Reason.SUSPENDED),  # regulation art. 11: none for who is not registered
+    Kind.INFORMATIONAL: None,  # deliveries and debts reach people who had no part in it
+}
+
+
+def judge(kind: Kind, recipient_type: RecipientType, listed: bool, *, suspended: bool = False) -> Verdict:
+    """What the law says about one recipient. `listed` is the index's answer about the family of `recipient_type`,
+    `suspended` its answer about the brand.
+    """
+    return (SUSPENSION[kind] if suspended else None) or LAW[kind, recipient_type, listed]
 
 
 def outcome_of(reason: Reason) -> Outcome:

@@ -7,7 +7,7 @@ servers and what is compared, mended and told apart in time.
 Redis 7, one server, Sentinel or Cluster (intsets of 64 to 384 members, 10.4 octets per consent):
 
     izinli:index                hash, the state:
-        format epoch bits_b bits_t heartbeat_ms key_check runs   what a reader needs (`READER_FIELDS`)
+        format epoch bits_b bits_t heartbeat_ms key_check runs suspended   what a reader needs (`READER_FIELDS`)
         history changes                                          what a filter needs (`FOLLOWER_FIELDS`)
         cursor next count_b count_t                              the publisher's own
     {izinli:index}:changes      stream, entry `<n>-0`: field m, members of BIREYSEL that were added, 8 octets each
@@ -19,11 +19,13 @@ Redis 7, one server, Sentinel or Cluster (intsets of 64 to 384 members, 10.4 oct
 whole epoch, also in empty ones: a bucket without it was lost, and its silence means nothing. `runs` names, by their
 replication ids, the masters that are known to lack nothing (`INFO replication`: master_replid; it changes whenever a
 server starts or is promoted). A reader believes no other. `changes` is the number of the newest entry of the stream;
-`history` changes whenever numbers may have been given twice.
+`history` changes whenever numbers may have been given twice. `suspended` names the brands that may not send
+(`Suspended`); a state without it is not whole: whom it is silent about may be suspended.
 
 SQLite (`index.sqlite`):
 
     meta(id = 1, format, epoch, ready, heartbeat_ms, key_check, cursor, as_of, next, count_b, count_t)
+    suspended(id = 1, said)                 as the field of Redis
     member(epoch, family, fingerprint)      primary key over all three, without row ids
     build(epoch, cursor, builder, family, done, count_b, count_t)      epochs that are being built
 """
@@ -31,7 +33,7 @@ SQLite (`index.sqlite`):
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from filters.model import RecipientType, Status
 
@@ -40,7 +42,7 @@ INDEX_FILE: Final = "index.sqlite"
 INDEX_KEY: Final = "izinli:index"
 CHANGES_KEY: Final = "{izinli:index}:changes"
 CHANGES_FIELD: Final = "m"
-READER_FIELDS: Final = ("format", "epoch", "bits_b", "bits_t", "heartbeat_ms", "key_check", "runs")
+READER_FIELDS: Final = ("format", "epoch", "bits_b", "bits_t", "heartbeat_ms", "key_check", "runs", "suspended")
 """What a reader needs of the state, in this order."""
 FOLLOWER_FIELDS: Final = ("epoch", "history", "changes", "runs")
 """What a filter needs of the state to follow the stream of changes, in this order."""
@@ -62,6 +64,26 @@ class Family(IntEnum):
 FAMILY_OF: Final = {RecipientType.BIREYSEL: Family.BIREYSEL, RecipientType.TACIR: Family.TACIR}
 MEMBER_STATUS: Final = {RecipientType.BIREYSEL: Status.ONAY, RecipientType.TACIR: Status.RET}
 LETTER: Final = {Family.BIREYSEL: "b", Family.TACIR: "t"}
+
+
+class Suspended(NamedTuple):
+    """The brands whose commercial messages are refused, whatever their recipients say.
+
+    `version` grows with each suspension and each end of one: who knows a later one is not told an older one.
+    """
+
+    version: int = 0
+    brands: frozenset[int] = frozenset()
+
+    def __str__(self) -> str:
+        """As it stands in the index: the version and the codes, with blanks between."""
+        return " ".join(map(str, (self.version, *sorted(self.brands))))
+
+    @classmethod
+    def parse(cls, said: bytes) -> Suspended:
+        """Raises ValueError."""
+        version, *brands = map(int, said.split())
+        return cls(version, frozenset(brands))
 
 
 def lane_of(bucket_hash: int) -> int:

@@ -38,6 +38,7 @@ from gateway.cli_evidence import evidence
 from gateway.cli_index import index_app
 from gateway.cli_journal import journal_app
 from gateway.cli_ledger import ledger_app
+from gateway.cli_provider import provider_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
 app.command("import")(import_consents)
@@ -46,6 +47,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(provider_app, name="provider")
 app.command()(evidence)
 
 

@@ -22,6 +22,7 @@ from gateway.config import Config, ConfigError, load
 from gateway.toml import Problem
 
 if TYPE_CHECKING:
+    from registry.providers.service import Onboarding
     from registry.service import Settings
 
 EX_DATAERR: Final = 65
@@ -72,6 +73,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
 
     host, port = config.registry.bind
     api = config.registry.api
+    onboarding = onboarding_of(config, secrets.provider) if secrets.provider else None
     rates = Rates(api.per_second, api.tokens_per_hour, api.status_per_hour, api.history_per_hour)
     delay = timedelta(minutes=api.changes_delay_minutes)
     return Settings(
@@ -90,7 +92,19 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         api_rates=rates if api.served else None,
         api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),
         push_key=secrets.push,
+        onboarding=onboarding,
     )
+
+
+def onboarding_of(config: Config, key: bytes) -> Onboarding:
+    from registry.providers.doors import MailDoor, SmsDoor
+    from registry.providers.service import Onboarding
+
+    chosen = config.registry.onboarding
+    mail, smpp = chosen.mail, chosen.smpp
+    mail_door = None if mail is None else MailDoor(*mail.address, mail.sender)
+    sms_door = None if smpp is None else SmsDoor(*smpp.address, smpp.account, smpp.password, smpp.sender)
+    return Onboarding(key, chosen.served, chosen.codes_from, mail_door, sms_door)
 
 
 def control(path: Path) -> Settings:

@@ -4,6 +4,7 @@
     keys/link-<id>.key      32 octets in hex, id 0 to 7; the highest id mints new links, all of them read old ones
     keys/internal.key       32 octets in hex; with it a gateway hands rejections to its registry. It may be replaced.
     keys/push.key           32 octets in hex; seals passwords of those who are told of moves. Registries alone need it.
+    keys/provider.key       64 octets in hex; seals what applicants say of themselves. Registries alone need it.
 
 Both planes need the same ones. They are made once, where the registry runs, and copied to gateways elsewhere.
 """
@@ -26,6 +27,8 @@ INTERNAL_FILE: Final = "internal.key"
 INTERNAL_BYTES: Final = 32
 PUSH_FILE: Final = "push.key"
 PUSH_BYTES: Final = 32
+PROVIDER_FILE: Final = "provider.key"
+PROVIDER_BYTES: Final = 64
 _LINK_FILE: Final = re.compile(r"link-([0-7])\.key")
 _HEX: Final = re.compile(rb"[0-9a-fA-F]+")
 
@@ -42,7 +45,8 @@ class Keys:
     link: dict[int, bytes]
     link_current: int
     internal: bytes = b""
-    push: bytes = b""  # empty: this machine has none, and needs none unless it runs the registry
+    push: bytes = b""  # empty, as the next
+    provider: bytes = b""  # empty: this machine has none, and needs none unless it runs the registry
 
 
 def directory(data_dir: Path) -> Path:
@@ -55,7 +59,8 @@ def create_missing(data_dir: Path) -> list[Path]:
     home = directory(data_dir)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
-    wanted = {FINGERPRINT_FILE: KEY_BYTES, INTERNAL_FILE: INTERNAL_BYTES, PUSH_FILE: PUSH_BYTES}
+    wanted = {FINGERPRINT_FILE: KEY_BYTES, INTERNAL_FILE: INTERNAL_BYTES}
+    wanted |= {PUSH_FILE: PUSH_BYTES, PROVIDER_FILE: PROVIDER_BYTES}
     if not any(_LINK_FILE.fullmatch(path.name) for path in home.iterdir()):
         wanted[FIRST_LINK_FILE] = MASTER_KEY_BYTES
     for name, octets in wanted.items():
@@ -75,7 +80,8 @@ def load(data_dir: Path) -> Keys:
     if not links:
         raise KeyFault(f"{home}: there is no {FIRST_LINK_FILE}; copy the keys of the machine the registry runs on")
     internal = _read(home / INTERNAL_FILE, INTERNAL_BYTES)
-    return Keys(fingerprint, links, max(links), internal, _if_there(home / PUSH_FILE, PUSH_BYTES))
+    push, provider = _if_there(home / PUSH_FILE, PUSH_BYTES), _if_there(home / PROVIDER_FILE, PROVIDER_BYTES)
+    return Keys(fingerprint, links, max(links), internal, push, provider)
 
 
 def _if_there(path: Path, octets: int) -> bytes:

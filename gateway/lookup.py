@@ -37,19 +37,19 @@ def lookup(
     fingerprint = Fingerprinter(keys.fingerprint)(brand.code, channel, canonical)
     question = Question(Stream("lookup", brand, Kind.COMMERCIAL, recipient_type, ""), channel, canonical)
     question.fingerprint = fingerprint
-    answers = asyncio.run(_ask(config, keys, question))
+    answers, suspended = asyncio.run(_ask(config, keys, question))
     if isinstance(answers, Reason):
         return Finding(canonical.decode(), fingerprint.hex(), Outcome.DEFER, answers)
-    verdict = judge(Kind.COMMERCIAL, recipient_type, answers[0])
+    verdict = judge(Kind.COMMERCIAL, recipient_type, answers[0], suspended=brand.code in suspended)
     return Finding(canonical.decode(), fingerprint.hex(), verdict.outcome, verdict.reason)
 
 
-async def _ask(config: Config, keys: Keys, question: Question) -> Answers:
+async def _ask(config: Config, keys: Keys, question: Question) -> tuple[Answers, frozenset[int]]:
     index = open_index(config, keys)
     await index.start()
     answered: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
     index.ask([question], lambda _, answers: answered.set_result(answers))
     try:
-        return await answered
+        return await answered, index.suspended
     finally:
         await index.close()

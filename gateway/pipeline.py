@@ -141,6 +141,10 @@ class Pipeline:
         self._metrics.index.observe(seconds)
         if isinstance(answers, Reason):
             reasons = [answers] * len(questions)
+        elif suspended := self._index.suspended:
+            reasons = [
+                _judged(question, listed, suspended) for question, listed in zip(questions, answers, strict=True)
+            ]
         else:
             reasons = [
                 judge(question.stream.kind, question.stream.recipient_type, listed).reason
@@ -210,6 +214,14 @@ class Pipeline:
         return known
 
 
+def _judged(question: Question, listed: bool, suspended: frozenset[int]) -> Reason:
+    """While there are suspended brands."""
+    stream = question.stream
+    assert stream is not None
+    of_brand = stream.brand is not None and stream.brand.code in suspended
+    return judge(stream.kind, stream.recipient_type, listed, suspended=of_brand).reason
+
+
 def _head(stream: Stream | None, channel: Channel, protocol: str) -> bytes:
     if stream is None:
         return b'"protocol":"%b","stream":null,' % protocol.encode()
@@ -223,4 +235,5 @@ def _head(stream: Stream | None, channel: Channel, protocol: str) -> bytes:
 _OUTCOME: Final = {reason: outcome_of(reason) for reason in Reason}
 _WRITTEN_OUTCOME: Final = {reason: outcome.encode() for reason, outcome in _OUTCOME.items()}
 _WRITTEN_REASON: Final = {reason: reason.encode() for reason in Reason}
-_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT, Reason.SIGNED})  # a door's own: it looks at the mode itself
+_OWN: Final = frozenset({Reason.NO_STREAM, Reason.UNFIT, Reason.SIGNED, Reason.SUSPENDED})
+"""Not decided by the mode: a door looks at it itself, or, of who is suspended, nobody does."""

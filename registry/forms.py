@@ -32,14 +32,14 @@ class Wish(Enum):
     ONE_CLICK = "oneclick"  # a mail program in the reader's name
 
 
-async def read_body(request: Request, octets_max: int = BODY_BYTES_MAX) -> bytes:
-    """The whole body. Raises BodyFault: 413 above `octets_max`, 408 after BODY_SECONDS_MAX, 400 when cut off."""
+async def read_body(request: Request, octets_max: int = BODY_BYTES_MAX, seconds_max: float = BODY_SECONDS_MAX) -> bytes:
+    """The whole body. Raises BodyFault: 413 above `octets_max`, 408 after `seconds_max`, 400 when cut off."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > octets_max:
         raise BodyFault(413)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
+        async with asyncio.timeout(seconds_max):
             more = True
             while more:
                 message = await request.receive()

@@ -102,6 +102,11 @@ def notice(status: int) -> str:
     return _templates.get_template("notice.html").render(texts)
 
 
+def render(name: str, **values: object) -> str:
+    """Any other page, in the same style."""
+    return _templates.get_template(f"{name}.html").render(values)
+
+
 def masked(recipient: bytes) -> str:
     """A canonical recipient as its owner knows it and a bystander does not: a•••@e•••.com.tr, +90 5•• ••• •• 01."""
     text = recipient.decode()

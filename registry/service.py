@@ -32,6 +32,7 @@ from registry.national.app import beside, create_api
 from registry.national.rates import Rates
 from registry.national.rest import Manners
 from registry.national.state import Api, Options
+from registry.providers.service import Onboarding, OnboardingService
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
@@ -58,6 +59,7 @@ class Settings:
     api_rates: Rates | None = None  # how often one address may ask the national API; None: it is not served
     api_manners: Manners = field(default_factory=Manners)
     push_key: bytes = b""  # seals what is said to those that the API tells of moves
+    onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
     transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
 
 
@@ -166,7 +168,16 @@ def repair(settings: Settings, found: Verification, progress: verification.Progr
         return verification.verify(registry.ledger, registry.writer, progress)
 
 
-def open_api(settings: Settings, registry: Registry) -> Api | None:
+def open_onboarding(settings: Settings, registry: Registry) -> OnboardingService | None:
+    """Providers' applications, and the brands that come of them."""
+    chosen = settings.onboarding
+    if chosen is None:
+        return None
+    engine, public_url = registry.ledger.engine, settings.public_url
+    return OnboardingService(chosen, engine, settings.data_dir, settings.brands, public_url)
+
+
+def open_api(settings: Settings, registry: Registry, brands: Mapping[int, Brand]) -> Api | None:
     """The national API of this registry, if it is to be served. With a shared index registries count together."""
     if settings.api_rates is None:
         return None
@@ -178,7 +189,7 @@ def open_api(settings: Settings, registry: Registry) -> Api | None:
         return (base + minter.mint(brand, channel, kind, recipient)).decode()
 
     options = Options(settings.api_rates, counted, manners=settings.api_manners, push_key=settings.push_key, links=link)
-    return Api(registry.ledger, registry.publisher, settings.brands, settings.fingerprint_key, options)
+    return Api(registry.ledger, registry.publisher, brands, settings.fingerprint_key, options)
 
 
 def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
@@ -188,13 +199,18 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
     """
     log.configure("registry")
     stop = threading.Event()
-    with open_registry(settings) as registry:
+    with open_registry(settings) as registry, ExitStack() as stack:
         loop = PublisherLoop(registry.publisher, stop, partial(end_reviews, registry.ledger))
         publishing = threading.Thread(target=loop.run, name="publisher", daemon=True)
         minter = LinkMinter(settings.link_keys, settings.link_key)
         secret = settings.internal_secret
-        app = create_app(registry.ledger, registry.publisher, minter, settings.brands, loop, internal_secret=secret)
-        api = open_api(settings, registry)
+        onboarding = open_onboarding(settings, registry)
+        brands = settings.brands if onboarding is None else onboarding.brands
+        app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret)
+        if onboarding is not None:
+            onboarding.add_to(app)
+            stack.enter_context(onboarding.running())
+        api = open_api(settings, registry, brands)
         both = beside(app, create_api(api) if api is not None else None)
         server = WebServer(both, settings.host, settings.port)
         daily = threading.Thread(target=Daily(registry.ledger, stop).run, name="retention", daemon=True)

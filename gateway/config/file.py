@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from filters import index_url
+from filters import brand_file, index_url
 from filters.index_url import IndexUrl
 from filters.model import Brand, Existing, Kind, RecipientType, Sealed, Stream
 from filters.notice import (
@@ -29,6 +29,7 @@ from gateway.config.api import Api, read_api
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.names import read_short_names
+from gateway.config.onboarding import Onboarding, read_onboarding
 from gateway.config.pool import check_pools
 from gateway.config.transition import read_transition
 from gateway.config.upstream import Upstream, read_upstream
@@ -94,6 +95,7 @@ class Registry:
     internal_url: str  # where gateways hand in rejections
     api: Api = field(default_factory=Api)
     transition: tuple[Window, ...] = LAW
+    onboarding: Onboarding = field(default_factory=Onboarding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class _Reader:
         names = upstream_tables.values
         upstreams = {name: read_upstream(upstream_tables.table(name), name, self._home) for name in names}
         brands = self._brands(top.tables("brand"))
+        brands = {**self._approved(data_dir), **brands}
         self._mail_logs_in = any(one.auth != "none" or one.xclient_from for one in listeners)
         accounts = read_accounts(top.tables("account"), upstreams, listeners, self._home)
         check_pools(upstream_tables, upstreams, accounts)
@@ -252,8 +255,9 @@ class _Reader:
         internal_url = table.text("internal_url", f"http://{bind}").rstrip("/")
         table.attempt("internal_url", lambda: _check_internal_url(internal_url))
         api, transition = read_api(table), read_transition(table)
+        onboarding = read_onboarding(table, self._home)
         table.finish()
-        return Registry(bind, ledger, public_url, internal_url, api, transition)
+        return Registry(bind, ledger, public_url, internal_url, api, transition, onboarding)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}
@@ -287,6 +291,18 @@ class _Reader:
             brands[code] = brand
         return brands
 
+    def _approved(self, data_dir: Path) -> dict[int, Brand]:
+        """The brands that the registry approved (docs/providers.md); a [[brand]] of the same code counts more."""
+        path = data_dir / brand_file.NAME
+        try:
+            return brand_file.read(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            fix = "copy it again from the machine the registry runs on, which writes it anew if it is missing"
+            self._top.note("data_dir", f"{path}: {error}", fix)
+            return {}
+
     def _rule(
         self, table: Table, upstreams: dict[str, Upstream], brands: dict[int, Brand], accounts: dict[bytes, Account]
     ) -> Rule:
@@ -296,7 +312,8 @@ class _Reader:
         code = table.get("brand", int)
         brand = brands.get(code or 0)
         if code is not None and brand is None:
-            table.note("brand", f"there is no [[brand]] with code {code}", meant(str(code), map(str, brands)))
+            fix = meant(str(code), map(str, brands))
+            table.note("brand", f"there is no [[brand]] with code {code}, nor was one approved", fix)
         may_declare = table.flag("may_declare")
         if code is None and (kind is Kind.COMMERCIAL or may_declare):
             table.note("brand", "is missing: a commercial stream speaks for a brand", meant("", map(str, brands)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from filters.layout import FAMILY_OF, INDEX_FILE
+from filters.layout import FAMILY_OF, INDEX_FILE, Suspended
 from filters.model import Reason
 from gateway.index.interface import UNKNOWN, Answers, Asked, Believed, Done, Fault, Status
 
@@ -18,6 +18,8 @@ class SqliteIndex:
 
     def __init__(self, data_dir: Path, believed: Believed) -> None:
         self.status = UNKNOWN
+        self.suspended: frozenset[int] = frozenset()
+        self._said = b""  # what that was read from
         self._path = data_dir / INDEX_FILE
         self._believed = believed
         self._connection: sqlite3.Connection | None = None
@@ -41,6 +43,8 @@ class SqliteIndex:
             execute("BEGIN")
             try:
                 self.status = self._believed.status(execute(_META).fetchone(), time.time_ns() // 1_000_000)
+                if self.status.reason is None:
+                    self._read_suspended(execute(_SUSPENDED).fetchone())
                 if self.status.reason is not None:
                     return self.status.reason
                 epoch = self.status.epoch
@@ -54,10 +58,18 @@ class SqliteIndex:
                 ]
             finally:
                 execute("COMMIT")
-        except (OSError, sqlite3.Error):
+        except (OSError, ValueError, sqlite3.Error):
             self._drop()
             self.status = Status.failed(Fault.DOWN, self.status.epoch, self.status.age_s)
             return Reason.INDEX_DOWN
+
+    def _read_suspended(self, row: tuple[bytes] | None) -> None:
+        """Who may not send; a file that does not say it is not whole."""
+        if row is None:
+            self.status = Status.failed(Fault.ABSENT, self.status.epoch, self.status.age_s)
+        elif row[0] != self._said:
+            self.suspended = Suspended.parse(row[0]).brands
+            self._said = row[0]
 
     def _open(self) -> sqlite3.Connection:
         """The connection to the file that has the path now: a deleted one would go on answering."""
@@ -77,4 +89,5 @@ class SqliteIndex:
 
 
 _META: Final = "SELECT format, epoch, heartbeat_ms, key_check FROM meta WHERE ready = 1"
+_SUSPENDED: Final = "SELECT said FROM suspended"
 _LISTED: Final = "SELECT 1 FROM member WHERE epoch = ? AND family = ? AND fingerprint = ?"

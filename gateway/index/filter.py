@@ -34,6 +34,10 @@ class FilteredIndex:
     def status(self) -> Status:
         return self._index.status
 
+    @property
+    def suspended(self) -> frozenset[int]:
+        return self._index.suspended
+
     async def start(self) -> None:
         self._follower.start()
         await self._index.start()

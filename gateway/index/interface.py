@@ -79,6 +79,10 @@ class ConsentIndex(Protocol):
     def status(self) -> Status:
         """As of the last answer."""
 
+    @property
+    def suspended(self) -> frozenset[int]:
+        """The brands that may not send, as of the last state that was believed: so new as the answers, or newer."""
+
     async def start(self) -> None:
         """Reach for it; its absence is no error."""
 

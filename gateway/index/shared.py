@@ -31,6 +31,7 @@ from filters.layout import (
     MARKER,
     READER_FIELDS,
     Family,
+    Suspended,
     bucket_key,
 )
 from filters.model import Reason, RecipientType
@@ -121,6 +122,7 @@ class RedisIndex:
         self._believed = believed
         self._loop = asyncio.get_running_loop()
         self._nodes = nodes_of(url, self)
+        self.suspended: frozenset[int] = frozenset()
         self._layout = _NOWHERE
         self._read = UNKNOWN  # the state as it was read last
         self._runs: frozenset[bytes] = frozenset()
@@ -128,7 +130,7 @@ class RedisIndex:
         self._known = asyncio.Event()  # the state was read once
         self._polled = float("inf")
         self._fields: Any = None  # as they came last, and what they mean
-        self._meaning: tuple[tuple[int, int, int, bytes], int, int, frozenset[bytes]]
+        self._meaning: tuple[tuple[int, int, int, bytes], int, int, frozenset[bytes], frozenset[int]]
 
     @property
     def status(self) -> Status:
@@ -305,14 +307,15 @@ class RedisIndex:
                     return self._believed.status(None, 0)
                 version, epoch, bits_b, bits_t, heartbeat_ms = (int(field) for field in fields[:5])
                 key_check, runs = bytes(fields[5]), self._believed.runs(bytes(fields[6] or b""))
-                self._meaning = (version, epoch, heartbeat_ms, key_check), bits_b, bits_t, runs
+                suspended = Suspended.parse(fields[7]).brands
+                self._meaning = (version, epoch, heartbeat_ms, key_check), bits_b, bits_t, runs, suspended
                 self._fields = fields
             now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             # Another format may have other fields; half a state is none.
             other = fields[0] is not None and fields[0] != b"%d" % FORMAT
             return Status.failed(Fault.OTHER_FORMAT if other else Fault.ABSENT)
-        found, bits_b, bits_t, runs = self._meaning
+        found, bits_b, bits_t, runs, suspended = self._meaning
         epoch = found[1]
         state = self._nodes.state
         vouched = state is not None and state.run in runs
@@ -321,6 +324,7 @@ class RedisIndex:
             return Status.failed(Fault.OTHER_FORMAT, epoch, status.age_s) if status.reason is None else status
         if status.reason is None:
             reading.runs = self._runs = runs
+            self.suspended = suspended
             if epoch != self._layout.epoch:
                 self._layout = _Layout(epoch, {Family.BIREYSEL: bits_b, Family.TACIR: bits_t})
         return status

@@ -50,6 +50,7 @@ OF_REASON: Final[dict[Reason, int]] = {
     # BLOCK: permanent.
     Reason.NO_CONSENT: ESME_RSUBMITFAIL,
     Reason.REJECTED: ESME_RSUBMITFAIL,
+    Reason.SUSPENDED: ESME_RSUBMITFAIL,
     Reason.BAD_ADDRESS: ESME_RSUBMITFAIL,
     Reason.NO_STREAM: ESME_RSUBMITFAIL,
     Reason.UNFIT: ESME_RSUBMITFAIL,
@@ -70,6 +71,7 @@ RECEIPT_ERROR: Final[dict[Reason, int]] = {
     Reason.NO_STREAM: 604,
     Reason.UNFIT: 605,
     Reason.SIGNED: 606,  # mail only
+    Reason.SUSPENDED: 607,
 }
 """`err:` in the receipt of a refused message; total over what is permanent. India's platforms use 6xx for the like."""
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filters.layout import FORMAT, Family, lane_bounds
+from filters.layout import FORMAT, Family, Suspended, lane_bounds
 from registry.index.interface import Change, Facts, IndexDown, IndexState, IndexUnusable, Superseded
 from registry.limits import BUILD_CHUNK_MEMBERS, INDEX_WAIT_SECONDS
 
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER, epoch INTEGER, ready INTEGER, heartbeat_ms INTEGER,
   key_check BLOB, cursor INTEGER, as_of INTEGER, next INTEGER, count_b INTEGER, count_t INTEGER
 );
+CREATE TABLE IF NOT EXISTS suspended(id INTEGER PRIMARY KEY CHECK (id = 1), said BLOB);
 CREATE TABLE IF NOT EXISTS member(
   epoch INTEGER, family INTEGER, fingerprint BLOB, PRIMARY KEY (epoch, family, fingerprint)
 ) WITHOUT ROWID;
@@ -39,6 +40,7 @@ _ADD = "INSERT OR IGNORE INTO member VALUES (?, ?, ?)"
 _REMOVE = "DELETE FROM member WHERE epoch = ? AND family = ? AND fingerprint = ?"
 _CONTAINS = "SELECT 1 FROM member WHERE epoch = ? AND family = ? AND fingerprint = ?"
 _LANE = "SELECT fingerprint FROM member WHERE epoch = ? AND family = ? AND fingerprint >= ? AND fingerprint < ?"
+_SUSPENDED = "SELECT said FROM suspended"
 _STATE = """SELECT epoch, count_b, count_t, cursor, heartbeat_ms, as_of, next FROM meta
   WHERE ready = 1 AND format = ? AND key_check = ?"""
 
@@ -75,6 +77,21 @@ class SqliteIndexWriter:
             self._usable(connection)
             connection.execute("UPDATE meta SET cursor = max(cursor, ?), heartbeat_ms = ?", (cursor, now_ms()))
             return self._usable(connection)[0]
+
+    def suspend(self, suspended: Suspended, *, over: int = -1) -> int:
+        said = str(suspended).encode()
+        with self.reading() as connection:  # mostly nothing has changed, and nothing need be written
+            self._usable(connection)
+            if connection.execute(_SUSPENDED).fetchone() == (said,):
+                return suspended.version
+        with self.writing() as connection:
+            self._usable(connection)
+            row = connection.execute(_SUSPENDED).fetchone()
+            stands = -1 if row is None else Suspended.parse(row[0]).version
+            if stands > suspended.version and stands != over:
+                return stands
+            connection.execute("INSERT OR REPLACE INTO suspended VALUES (1, ?)", (said,))
+        return suspended.version
 
     def lost_after(self) -> int | None:
         """A file has no servers that could lose a part of it."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from filters.layout import Family
+from filters.layout import Family, Suspended
 
 
 class IndexDown(Exception):
@@ -120,6 +120,12 @@ class IndexWriter(Protocol):
 
     def beat(self, cursor: int) -> IndexState:
         """Renew the heartbeat: every event up to `cursor` was put. Raises IndexUnusable."""
+
+    def suspend(self, suspended: Suspended, *, over: int = -1) -> int:
+        """Say which brands may not send; readers see it when this returns. Raises IndexUnusable.
+
+        Returns the version that stands: a later one is left alone, unless it is `over`.
+        """
 
     def lost_after(self) -> int | None:
         """Where servers started or were promoted since `vouch`: the newest event up to which they lack nothing.

@@ -119,6 +119,20 @@ return redis.call('HGETALL', KEYS[1])
 )
 """KEYS state. ARGV key_check, cursor, epoch of the counts or "", count_b, count_t. Returns the state's fields."""
 
+SUSPEND: Final = _script(
+    f"""
+if not usable(KEYS[1], ARGV[1]) then return {UNUSABLE} end
+local found = redis.call('HGET', KEYS[1], 'suspended')
+local stands = found and tonumber(string.match(found, '^%d+'))
+if stands and stands > tonumber(ARGV[2]) and stands ~= tonumber(ARGV[4]) then return stands end
+if found ~= ARGV[3] then redis.call('HSET', KEYS[1], 'suspended', ARGV[3]) end
+return tonumber(ARGV[2])
+""",
+    full=True,
+)
+"""KEYS state. ARGV key_check, version, what is to stand there, the later version that it may replace. Returns the version
+that stands."""
+
 LEVEL: Final = _script(
     f"""
 local found = redis.call('HMGET', KEYS[1], 'b', 't', 'level')

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from filters.index_url import IndexUrl, parse
 from filters.key import split
-from filters.layout import CHANGES_KEY, FORMAT, INDEX_KEY, MEMBER_OCTETS, Family
+from filters.layout import CHANGES_KEY, FORMAT, INDEX_KEY, MEMBER_OCTETS, Family, Suspended
 from registry.index import lanes, scripts
 from registry.index.build import BUILDS_KEY, Entry, RedisBuild, drop_older
 from registry.index.interface import Change, Facts, IndexDown, IndexState, IndexUnusable
@@ -115,6 +115,13 @@ class RedisIndexWriter:
         if found is None:
             raise IndexUnusable(NOT_OURS)
         return found.state
+
+    def suspend(self, suspended: Suspended, *, over: int = -1) -> int:
+        arguments: list[str | bytes | int] = [self._key_check, suspended.version, str(suspended), over]
+        stands = int(self._on_state(scripts.SUSPEND, [INDEX_KEY], arguments))
+        if stands == UNUSABLE:
+            raise IndexUnusable(NOT_OURS)
+        return stands
 
     def lost_after(self) -> int | None:
         found = self._usable()

@@ -32,6 +32,15 @@ def test_i1_commercial_messages(recipient_type: RecipientType, listed: bool, out
 
 @pytest.mark.parametrize("recipient_type", RecipientType)
 @pytest.mark.parametrize("listed", [True, False])
+def test_of_a_suspended_brand_only_what_is_not_commercial_passes(recipient_type: RecipientType, listed: bool) -> None:
+    refused = Verdict(Outcome.BLOCK, Reason.SUSPENDED)
+    assert judge(Kind.COMMERCIAL, recipient_type, listed, suspended=True) == refused
+    informational = judge(Kind.INFORMATIONAL, recipient_type, listed, suspended=True)
+    assert informational == Verdict(Outcome.PASS, Reason.INFORMATIONAL)
+
+
+@pytest.mark.parametrize("recipient_type", RecipientType)
+@pytest.mark.parametrize("listed", [True, False])
 def test_informational_messages_need_no_consent_and_mind_no_rejection(
     recipient_type: RecipientType, listed: bool
 ) -> None:
@@ -52,6 +61,7 @@ def test_each_reason_belongs_to_one_outcome(reason: Reason) -> None:
         Reason.INFORMATIONAL: Outcome.PASS,
         Reason.NO_CONSENT: Outcome.BLOCK,
         Reason.REJECTED: Outcome.BLOCK,
+        Reason.SUSPENDED: Outcome.BLOCK,
         Reason.BAD_ADDRESS: Outcome.BLOCK,
         Reason.NO_STREAM: Outcome.BLOCK,
         Reason.UNFIT: Outcome.BLOCK,

@@ -12,7 +12,7 @@ import pytest
 
 from filters.index_url import parse
 from filters.key import Fingerprinter
-from filters.layout import INDEX_FILE, Family
+from filters.layout import INDEX_FILE, Family, Suspended
 from filters.model import Brand, Channel, Kind, RecipientType, Stream
 from gateway import limits
 from gateway.index.embedded import SqliteIndex
@@ -25,6 +25,7 @@ from registry.index.shared import RedisIndexWriter
 from tests.conftest import RedisServer
 
 KEY = bytes(range(32))
+NOBODY = Suspended()
 FINGERPRINT = Fingerprinter(KEY)
 BRAND = Brand(100001, "Örnek Market", "Örnek Market Ticaret A.Ş.", "0123456789000015", 100001)
 BIREYSEL = Stream("campaign", BRAND, Kind.COMMERCIAL, RecipientType.BIREYSEL, "relay")
@@ -58,13 +59,21 @@ class Written:
     epochs: int = 0
     events: int = 0  # what the ledger would have counted
 
-    def build(self, *recipients: bytes, family: Family = Family.BIREYSEL, expected: int = 1000) -> int:
-        """A new epoch with these members; returns its number."""
+    def build(
+        self,
+        *recipients: bytes,
+        family: Family = Family.BIREYSEL,
+        expected: int = 1000,
+        suspended: Suspended | None = NOBODY,
+    ) -> int:
+        """A new epoch with these members; returns its number. `suspended`: None says nothing about it."""
         self.epochs = max(self.epochs, self.writer.last_epoch()) + 1
         build = self.writer.build(self.epochs, (expected, expected), self.events)
         build.add(family, sorted(FINGERPRINT(BRAND.code, Channel.EPOSTA, one) for one in recipients))
         build.announce()
         build.switch(self.events)
+        if suspended is not None:
+            self.writer.suspend(suspended)
         return self.epochs
 
     def change(self, recipient: bytes, *, member: bool, family: Family = Family.BIREYSEL) -> None:

@@ -56,6 +56,7 @@ class Hand:
             runs=" ".join(self.runs()),
             history=history or secrets.token_hex(8),
             changes=self.changes,
+            suspended="0",
         )
 
     def grant(self, *fingerprints: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from filters.layout import Family
+from filters.layout import Family, Suspended
 from filters.model import Reason
 from gateway import limits
 from gateway.index.interface import Answers, Fault
@@ -56,6 +56,31 @@ async def test_a_switch_of_epochs_is_followed_without_a_wrong_answer(written: Wr
     assert await ask(index, citizen(b"a"), citizen(b"b")) == [True, False]
     written.build(b"a@example.test", b"b@example.test", expected=1_000_000)
     assert await ask(index, citizen(b"a"), citizen(b"b")) == [True, True]
+    await index.close()
+
+
+async def test_who_is_suspended_is_known_with_the_next_answer(written: Written) -> None:
+    written.build(b"a@example.test")
+    index = written.open()
+    await index.start()
+    assert (await ask(index, citizen(b"a")), index.suspended) == ([True], frozenset())
+    assert written.writer.suspend(Suspended(3, frozenset({100001, 100002}))) == 3
+    assert (await ask(index, citizen(b"a")), index.suspended) == ([True], {100001, 100002})
+    assert written.writer.suspend(Suspended(2)) == 3, "who knows less is not believed"
+    assert (await ask(index, citizen(b"a")), index.suspended) == ([True], {100001, 100002})
+    assert written.writer.suspend(Suspended(2), over=3) == 2
+    assert (await ask(index, citizen(b"a")), index.suspended) == ([True], frozenset())
+    await index.close()
+
+
+async def test_i4_an_index_that_is_silent_about_suspensions_says_nothing(written: Written) -> None:
+    written.build(b"a@example.test", suspended=None)
+    index = written.open()
+    await index.start()
+    assert await ask(index, citizen(b"a")) is Reason.INDEX_STALE
+    assert index.status.faults == {Fault.ABSENT}
+    written.writer.suspend(Suspended())
+    assert await ask(index, citizen(b"a")) == [True]
     await index.close()
 
 

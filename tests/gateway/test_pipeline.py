@@ -26,6 +26,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.status: Status = UNKNOWN
+        self.suspended: frozenset[int] = frozenset()
         self.listed: set[bytes] = set()
         self.reason: Reason | None = None
         self.batches: list[int] = []
@@ -68,7 +69,9 @@ class House:
 
     def lines(self) -> list[dict[str, object]]:
         return [
-            json.loads(line) for path in sorted(self.directory.glob("*")) for line in path.read_bytes().splitlines()
+            json.loads(line)
+            for path in sorted(self.directory.glob("*.ndjson"))
+            for line in path.read_bytes().splitlines()
         ]
 
 
@@ -94,6 +97,21 @@ async def test_i1_a_commercial_message_passes_only_on_an_answer(house: House) ->
             assert (question.outcome, question.reason) == (Outcome.DEFER, reason)
         else:
             assert question.outcome is (Outcome.BLOCK if stream is BIREYSEL else Outcome.PASS)
+
+
+async def test_a_suspended_brand_sends_nothing_commercial_not_even_in_mode_observe(house: House) -> None:
+    consenting = {Asking(stream, b"a@example.test").fingerprint for stream in (BIREYSEL, OBSERVED)}
+    house.oracle.listed, house.oracle.suspended = consenting, frozenset({BRAND.code})
+    questions = [Asking(stream, b"a@example.test") for stream in (BIREYSEL, OBSERVED, INFORMATIONAL)]
+    merchant, nobody = Asking(TACIR, b"b@example.test"), Asking(BIREYSEL, b"b@example.test")
+    await house.ask(*questions, merchant, nobody)
+    refused = (Outcome.BLOCK, Reason.SUSPENDED)
+    found = [(question.outcome, question.reason) for question in (*questions, merchant, nobody)]
+    assert found == [refused, refused, (Outcome.PASS, Reason.INFORMATIONAL), refused, refused]
+    house.oracle.suspended = frozenset({BRAND.code + 1})
+    again = Asking(BIREYSEL, b"a@example.test")
+    await house.ask(again)
+    assert (again.outcome, again.reason) == (Outcome.PASS, Reason.CONSENT)
 
 
 async def test_i3_answers_find_their_questions_in_whatever_order_batches_end(house: House) -> None:
