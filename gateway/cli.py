@@ -49,12 +49,12 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(provider_app, name="provider")
 app.command()(evidence)
+app.command()(backup)
+app.command()(restore)
 
 
 class Plane(StrEnum):
     """A half of the service."""
-app.command()(backup)
-app.command()(restore)
 
     GATEWAY = "gateway"
     REGISTRY = "registry"
