@@ -142,6 +142,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         take_append_lock(connection)
         command.upgrade(_alembic(connection), revision)
 
+
 def upgrade_within(connection: Connection, revision: str) -> bool:
     """As `upgrade`, inside an append transaction of the caller's. False: there is no such revision."""
     try:
@@ -149,7 +150,6 @@ def upgrade_within(connection: Connection, revision: str) -> bool:
     except CommandError:
         return False
     return True
-
 
 
 def downgrade(engine: Engine, revision: str) -> None:
