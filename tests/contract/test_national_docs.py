@@ -11,7 +11,7 @@ from registry.index.embedded import SqliteIndexWriter
 from registry.ledger import Ledger
 from registry.national.app import create_api
 from registry.national.errors import MESSAGES, status_of
-from registry.national.state import Api
+from registry.national.state import Api, Options
 from registry.publish import Publisher
 from registry.rules import REASONS
 from tests.registry.support import BRANDS, KEY
@@ -25,7 +25,7 @@ OVERRIDDEN = {"H401": 404}
 def _app(directory: Path) -> FastAPI:
     ledger = Ledger.open("sqlite", directory, KEY)
     writer = SqliteIndexWriter(directory / "index.sqlite", ledger.fingerprint.check_value())
-    api = Api(ledger, Publisher(ledger, writer), BRANDS, KEY)
+    api = Api(ledger, Publisher(ledger, writer), BRANDS, KEY, Options(links=lambda *_: "https://ret.example.com.tr/r/"))
     app = create_api(api)
     api.close()
     ledger.close()
