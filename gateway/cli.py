@@ -38,6 +38,7 @@ from gateway.cli_evidence import evidence
 from gateway.cli_index import index_app
 from gateway.cli_journal import journal_app
 from gateway.cli_ledger import ledger_app
+from gateway.cli_national import NOT_REGISTERED, national_app, waits
 from gateway.cli_provider import provider_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
@@ -47,6 +48,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(national_app, name="national")
 app.add_typer(provider_app, name="provider")
 app.command()(evidence)
 app.command()(backup)
@@ -135,14 +137,18 @@ def lookup(
     from gateway.lookup import lookup as find
 
     loaded = load_config(config)
-    found = find(loaded, keys_of(loaded, create=False), brand_of(loaded, brand), channel, recipient_type, recipient)
+    secrets = keys_of(loaded, create=False)
+    found = find(loaded, secrets, brand_of(loaded, brand), channel, recipient_type, recipient)
+    note = NOT_REGISTERED if waits(loaded, secrets, found.fingerprint, recipient_type) else ""
     if as_json:
-        print_json(asdict(found))
+        print_json({**asdict(found), "note": note})
         return
     console.print(f"canonical form  {escape(found.canonical or 'none: no consent can exist for this spelling')}")
     console.print(f"verdict         {found.outcome} ({found.reason})")
     if found.fingerprint:
         console.print(f"fingerprint     {found.fingerprint}")
+    if note:
+        console.print(f"why             {note}")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from gateway.toml import Problem
 if TYPE_CHECKING:
     from registry.providers.service import Onboarding
     from registry.service import Settings
+    from registry.sync.settings import National
 
 EX_DATAERR: Final = 65
 EX_UNAVAILABLE: Final = 69
@@ -90,6 +91,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         internal_secret=secrets.internal,
         transition=config.registry.transition,
         api_rates=rates if api.served else None,
+        national=national_of(config),
         api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),
         push_key=secrets.push,
         onboarding=onboarding,
@@ -105,6 +107,21 @@ def onboarding_of(config: Config, key: bytes) -> Onboarding:
     mail_door = None if mail is None else MailDoor(*mail.address, mail.sender)
     sms_door = None if smpp is None else SmsDoor(*smpp.address, smpp.account, smpp.password, smpp.sender)
     return Onboarding(key, chosen.served, chosen.codes_from, mail_door, sms_door)
+
+
+def national_of(config: Config) -> National | None:
+    from registry.sync.settings import Login, National, SyncedBrand
+
+    said = config.national
+    if said is None:
+        return None
+    brands = []
+    for one in said.brands:
+        login = Login(one.login.username, one.login.password)
+        push = None if one.push is None else Login(one.push.username, one.push.password)
+        brands.append(SyncedBrand(one.code, config.brands[one.code].iys_code, login, push))
+    times = float(said.pull_s), float(said.upload_s), float(said.result_s), float(said.calls_per_second)
+    return National(said.url, tuple(brands), said.ca_file, *times)
 
 
 def control(path: Path) -> Settings:

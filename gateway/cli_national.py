@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from filters.model import RecipientType, Status
 from gateway.cli_common import (
     EX_CONFIG,
     EX_TEMPFAIL,
@@ -23,10 +24,14 @@ from gateway.cli_common import (
     reachable,
     settings_of,
 )
+from gateway.config import Config
+from gateway.keys import Keys
 
 if TYPE_CHECKING:
     from registry.sync.loop import Sync
     from registry.sync.settings import SyncedBrand
+
+NOT_REGISTERED: Final = "not_registered: the national system has not taken this consent yet (izinli national status)"
 
 national_app = typer.Typer(help="Keep step with the national system.", no_args_is_help=True)
 
@@ -64,6 +69,20 @@ def push(config: ConfigFile, brand: Brand = None, as_json: AsJson = False) -> No
 def reconcile(config: ConfigFile, brand: Brand = None, as_json: AsJson = False) -> None:
     """Compare every recipient, a thousand at a time; goes on where it stopped."""
     _each(config, brand, as_json, lambda sync, one: sync.reconcile(one)._asdict())
+
+
+def waits(config: Config, keys: Keys, fingerprint: str, recipient_type: RecipientType) -> bool:
+    """Whether an ONAY stands here that does not count because the national system has not taken it."""
+    from registry.awaiting import UNREGISTERED
+    from registry.national.standing import standings
+    from registry.service import open_ledger
+
+    if config.national is None or not fingerprint:
+        return False
+    with reachable(), open_ledger(settings_of(config, keys)) as ledger, ledger.engine.connect() as connection:
+        found = standings(connection, [bytes.fromhex(fingerprint)])
+    stands = found.get((bytes.fromhex(fingerprint), recipient_type.value))
+    return stands is not None and stands.status is Status.BEKLIYOR and stands.origin.startswith(UNREGISTERED)
 
 
 def _each(

@@ -36,6 +36,8 @@ from registry.providers.service import Onboarding, OnboardingService
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
+from registry.sync.running import running as keeping_step
+from registry.sync.settings import National
 from registry.transition import end_reviews, origin_at
 from registry.verify import Verification
 from registry.web import WebServer
@@ -59,8 +61,14 @@ class Settings:
     api_rates: Rates | None = None  # how often one address may ask the national API; None: it is not served
     api_manners: Manners = field(default_factory=Manners)
     push_key: bytes = b""  # seals what is said to those that the API tells of moves
-    onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
     transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
+    national: National | None = None  # that brands are kept in step with
+    onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
+
+    @property
+    def registering(self) -> frozenset[int]:
+        """The brands whose consents count only when the national system has taken them."""
+        return self.national.codes if self.national is not None else frozenset()
 
 
 class Registry(NamedTuple):
@@ -74,7 +82,8 @@ class Registry(NamedTuple):
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger alone, migrated and checked. Raises SQLAlchemyError or KeyMismatch."""
-    ledger = Ledger.open(settings.ledger, settings.data_dir, settings.fingerprint_key)
+    key, registering = settings.fingerprint_key, settings.registering
+    ledger = Ledger.open(settings.ledger, settings.data_dir, key, registering=registering)
     try:
         yield ledger
     finally:
@@ -88,7 +97,8 @@ def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Regis
     Raises SQLAlchemyError, and KeyMismatch when the ledger was folded with another fingerprint key and `refold` does
     not allow to do it again. The index is not touched yet.
     """
-    ledger = Ledger.open(settings.ledger, settings.data_dir, settings.fingerprint_key, refold=refold)
+    key, registering = settings.fingerprint_key, settings.registering
+    ledger = Ledger.open(settings.ledger, settings.data_dir, key, refold=refold, registering=registering)
     try:
         writer = open_index(settings.index, settings.data_dir, ledger.fingerprint.check_value())
         try:
@@ -207,6 +217,9 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         onboarding = open_onboarding(settings, registry)
         brands = settings.brands if onboarding is None else onboarding.brands
         app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret)
+        if settings.national is not None:
+            key = settings.fingerprint_key
+            stack.enter_context(keeping_step(settings.national, registry.ledger, registry.publisher, key, app))
         if onboarding is not None:
             onboarding.add_to(app)
             stack.enter_context(onboarding.running())

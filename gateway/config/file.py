@@ -29,6 +29,7 @@ from gateway.config.api import Api, read_api
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
 from gateway.config.names import read_short_names
+from gateway.config.national import National, read_national
 from gateway.config.onboarding import Onboarding, read_onboarding
 from gateway.config.pool import check_pools
 from gateway.config.transition import read_transition
@@ -115,6 +116,7 @@ class Config:
     rules: tuple[Rule, ...]
     dkim: dict[int, tuple[DkimKey, ...]] = field(default_factory=dict)  # by brand code
     delivered: IndexUrl | None = None  # the Redis that remembers mixed endings; None: data_dir does
+    national: National | None = None  # that brands are kept in step with
 
 
 def load(path: Path) -> Config:
@@ -191,6 +193,7 @@ class _Reader:
         accounts = read_accounts(top.tables("account"), upstreams, listeners, self._home)
         check_pools(upstream_tables, upstreams, accounts)
         rules = tuple(self._rule(table, upstreams, brands, accounts) for table in top.tables("stream"))
+        national = read_national(top.table("national"), brands, self._home)
         self._doors_lead_somewhere(listeners, rules, upstreams, accounts)
         top.finish()
         return Config(
@@ -207,6 +210,7 @@ class _Reader:
             rules,
             self._dkim,
             index.server if with_index else None,
+            national,
         )
 
     # tables

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,9 @@ from registry.national.rest import Manners
 from registry.national.state import Api, Options
 from registry.publish import Publisher
 from registry.rules import Move
-from registry.schema import consent_event
+from registry.schema import LEDGER_FILE, consent_event
 from registry.sync.loop import Sync
+from registry.sync.outbox import oldest_due
 from registry.sync.settings import Login, National, SyncedBrand
 from registry.web import WebServer
 from tests.conftest import accepts, eventually, free_port
@@ -99,8 +104,6 @@ class Here:
         def done() -> bool:
             self.sync.push(SYNCED)
             with self.ledger.engine.connect() as connection:
-                from registry.sync.outbox import oldest_due
-
                 return not oldest_due(connection, BRAND)
 
         eventually(done, within=within, what="the result of every upload", every=0.05)
@@ -114,8 +117,20 @@ def events(ledger: Ledger) -> list[str]:
         return [f"{recipient[-3:]} {status} {origin}" for recipient, status, origin in rows]
 
 
+@cache
+def _empty() -> Path:
+    """An empty ledger; to migrate one for each test takes longer than the tests."""
+    directory = Path(tempfile.mkdtemp(prefix="izinli-empty-ledger-"))
+    atexit.register(shutil.rmtree, directory)
+    Ledger.open("sqlite", directory, KEY).close()
+    return directory / LEDGER_FILE
+
+
 @contextmanager
 def open_ledger(url: str, directory: Path, **options: Any) -> Iterator[tuple[Ledger, SqliteIndexWriter, Publisher]]:
+    directory.mkdir(parents=True, exist_ok=True)
+    if url == "sqlite" and not (directory / LEDGER_FILE).exists():
+        shutil.copyfile(_empty(), directory / LEDGER_FILE)
     ledger = Ledger.open(url, directory, KEY, **options)
     writer = SqliteIndexWriter(directory / "index.sqlite", ledger.fingerprint.check_value())
     publisher = Publisher(ledger, writer)
@@ -221,7 +236,7 @@ def line(upstream: int) -> Iterator[Line]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     made.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filters.model import RecipientType, Status
+from registry.sync.outbox import figures, refusals
 from tests.registry.national.support import Clock
 from tests.registry.support import onay, record, ret
 from tests.registry.sync.support import DAY, LATER, SYNCED, Here, Line, There
@@ -75,8 +76,6 @@ def test_what_would_be_refused_is_not_sent(we: Here, national: There, wire: Line
     we.settled()
     assert all(status < 400 for status in wire.answered)
     with we.ledger.engine.connect() as connection:
-        from registry.sync.outbox import figures, refusals
-
         assert figures(connection, SYNCED.code) == {"waiting": 0, "sent": 0, "done": 10, "refused": 20, "known": 10}
         assert refusals(connection, SYNCED.code) == {"H467": 20}
     assert not we.passes(onay(25))
