@@ -6,9 +6,9 @@
                            └─ the last ──▶ the client, about all of it; its answer goes to the SMSC
 
 A receipt is looked up, in the memory that all workers share, because any worker may get it, days later and after a
-restart; what one worker knows by itself proves nothing of the others' messages. All of a loop tick are looked up
-together, so this costs one question a tick, and only in accounts whose messages can be split: those with commercial
-streams. The others' receipts never come here.
+restart. All of a loop tick are looked up together, so this costs one question a tick, and only in accounts whose
+messages can be split: those with commercial streams. The others' receipts never come here, and those of messages that
+this worker sent whole just now (`whole`) pass without a look.
 
 An intermediate notification passes with the id that its client knows. A receipt that comes before the ids of its
 message are written down waits for them. When the memory cannot be asked, the SMSC is told ESME_RX_T_APPN and brings
@@ -115,7 +115,7 @@ class Folding:
         smsc, delivery = bind.smsc, spelling.read(command, body)
         if smsc is None or isinstance(delivery, int) or not delivery.is_receipt:
             return None
-        if not delivery.in_tlv and not delivery.in_text:
+        if not (delivery.in_tlv or delivery.in_text) or self._memory.is_whole(delivery):
             return None
         if len(self._due) + len(self._held) >= limits.SMPP_FOLD_WAITING_MAX:
             return False

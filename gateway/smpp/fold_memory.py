@@ -29,6 +29,7 @@ from gateway import limits
 from gateway.smpp.fold_state import Fold, decode, encode, over
 from gateway.smpp.ids import DIGEST_OCTETS, IdKeys, MessageIds, Swap, Unavailable
 from gateway.smpp.spelling import Delivery, Spelling
+from gateway.smpp.whole import Whole
 
 _NOBODYS: Final = b"-"
 _SPLIT: Final = struct.Struct(">I4s")  # until when it counts, in seconds since 1970; which one it is
@@ -73,6 +74,7 @@ class FoldMemory:
         self._keys = IdKeys(key)
         self._space = (upstream.encode(), account)
         self._calendar = self._keys.of_parts(b"calendar", *self._space)
+        self._whole = Whole()
         self._seal = AESSIV(blake2b(digest_size=32, key=key, person=b"izinli:receipt").digest())
 
     # splits
@@ -105,6 +107,14 @@ class FoldMemory:
 
     # parts
 
+    def note_whole(self, message_id: bytes) -> None:
+        """The message of this id, as an answer of the SMSC's spells it, is no part."""
+        self._whole.add(self.spelling.answer(message_id))
+
+    def is_whole(self, delivery: Delivery) -> bool:
+        """A receipt that is certainly no part's."""
+        return self.spelling.of_receipt(delivery.in_tlv, delivery.in_text) in self._whole
+
     async def look_up(self, asked: Sequence[tuple[Delivery, bytes | None]]) -> list[Known]:
         """Each receipt, and the number (canonical) of its handset."""
         keys: list[bytes] = []
@@ -119,11 +129,11 @@ class FoldMemory:
 
     def part(self, message_id: bytes, message: bytes, part: int) -> tuple[bytes, bytes]:
         """An entry: this id, as an answer of the SMSC's spells it, is that part of the message."""
-        return self._part(self.spelling.answer(message_id)), message + bytes((part,))
+        return self._of_answer(message_id), message + bytes((part,))
 
     def nobodys(self, message_id: bytes) -> tuple[bytes, bytes]:
         """An entry: no client knows of it."""
-        return self._part(self.spelling.answer(message_id)), _NOBODYS
+        return self._of_answer(message_id), _NOBODYS
 
     # messages
 
@@ -177,6 +187,11 @@ class FoldMemory:
 
     def _split(self, number: bytes) -> bytes:
         return self._keys.of_parts(b"split", *self._space, number)
+
+    def _of_answer(self, message_id: bytes) -> bytes:
+        form = self.spelling.answer(message_id)
+        self._whole.discard(form)
+        return self._part(form)
 
     def _of_receipt(self, delivery: Delivery) -> bytes:
         return self._part(self.spelling.of_receipt(delivery.in_tlv, delivery.in_text))

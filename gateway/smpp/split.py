@@ -86,6 +86,11 @@ class Splitter:
         once = _Once(done)
         self._run(self._join(submit, message, body, once), partial(once, ESME_RSYSERR, b""))
 
+    def sent_whole(self, submit: Submit, body: bytes) -> None:
+        """A message that was not split; `body` is the SMSC's answer."""
+        if wants(submit):
+            self._memory.note_whole(_id(body))
+
     async def write(self, write: Callable[[], Awaitable[None]]) -> None:
         """Do it, now or later; it may be done twice."""
         try:

@@ -42,7 +42,7 @@ from gateway.smpp.pdu import (
 )
 from gateway.smpp.several import send_all
 from gateway.smpp.split import Splitter
-from gateway.smpp.statuses import ESME_RINVSCHED, ESME_RSYSERR, OF_REASON
+from gateway.smpp.statuses import ESME_RINVSCHED, ESME_ROK, ESME_RSYSERR, OF_REASON
 from gateway.smpp.text import Notice, Text, Unfit
 from gateway.smpp.times import ahead_s
 from gateway.smpp.upstream import Smsc
@@ -196,8 +196,11 @@ class Submit(Question):
         self.bind.step(_GO, _FAIL, self)
 
     def answered(self, status: int, body: bytes) -> None:
-        """The SMSC's answer."""
-        self.bind.respond(SUBMIT_SM_RESP, status, self.sequence, body)
+        """The SMSC's answer to a message that stayed one."""
+        bind = self.bind
+        if status == ESME_ROK and bind.splitter is not None:
+            bind.splitter.sent_whole(self, body)
+        bind.respond(SUBMIT_SM_RESP, status, self.sequence, body)
 
     def go(self) -> None:
         """Act on the verdict."""
