@@ -44,6 +44,13 @@ class Receiver:
         self.status, self.slow, self.location = 200, False, ""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that does not trust us hangs up: that is what some tests are about."""
+
+
 @contextmanager
 def receiving(directory: Path) -> Iterator[Receiver]:
     authority = make_authority(directory)
@@ -76,8 +83,7 @@ def receiving(directory: Path) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-import pytest
 from sqlalchemy import delete, func, insert, select
 
 from registry.ledger import Ledger
-from registry.limits import API_RETAILERS_MAX
+from registry.limits import API_RETAILERS_MAX, API_THREADS_WAITING_MAX
 from registry.national.numbers import is_mersis, is_tckn, is_vkn
 from registry.national.stored import api_retailer, api_retailer_access
 from tests.registry.national.support import BRAND, IYS, READER, STRANGER, B, Served, codes
@@ -72,35 +72,35 @@ async def test_pages(api: Served) -> None:
         assert codes(await api.ask("GET", f"{PATH}?{query}")) == [code]
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "code"),
-    [
-        ({"title": None}, 400, "H214"),
-        ({"name": ""}, 400, "H215"),
-        ({"tckn": None}, 400, "H216"),
-        ({"tckn": "12345678951"}, 400, "H226"),
-        ({"tin": None}, 400, "H288"),
-        ({"tin": "123456789"}, 400, "H244"),
-        ({"tin": "1234567891"}, 400, "H243"),
-        ({"city": None}, 400, "H217"),
-        ({"city": {"name": "x"}}, 400, "H218"),
-        ({"city": {"code": "1"}}, 400, "H219"),
-        ({"town": None}, 400, "H220"),
-        ({"town": {"name": "x"}}, 400, "H221"),
-        ({"town": {"code": "1"}}, 400, "H222"),
-        ({"town": "x"}, 400, "H090"),
-        ({"mersis": "0123456789100015"}, 400, "H227"),
-        ({"mersis": "012345678900001"}, 400, "H228"),
-        ({"title": "a\nb"}, 400, "H229"),
-        ({"title": "x" * 256}, 400, "H229"),
-        ({"status": "gone"}, 400, "H090"),
-        ({"alias": 1.5}, 400, "H090"),
-        ({"more": "x"}, 422, "H118"),
-    ],
-)
-async def test_what_is_no_retailer(api: Served, fields: dict[str, Any], status: int, code: str) -> None:
-    answer = await api.ask("POST", PATH, details(**fields))
-    assert (answer.status_code, codes(answer)) == (status, [code])
+NO_RETAILERS = [
+    ({"title": None}, 400, "H214"),
+    ({"name": ""}, 400, "H215"),
+    ({"tckn": None}, 400, "H216"),
+    ({"tckn": "12345678951"}, 400, "H226"),
+    ({"tin": None}, 400, "H288"),
+    ({"tin": "123456789"}, 400, "H244"),
+    ({"tin": "1234567891"}, 400, "H243"),
+    ({"city": None}, 400, "H217"),
+    ({"city": {"name": "x"}}, 400, "H218"),
+    ({"city": {"code": "1"}}, 400, "H219"),
+    ({"town": None}, 400, "H220"),
+    ({"town": {"name": "x"}}, 400, "H221"),
+    ({"town": {"code": "1"}}, 400, "H222"),
+    ({"town": "x"}, 400, "H090"),
+    ({"mersis": "0123456789100015"}, 400, "H227"),
+    ({"mersis": "012345678900001"}, 400, "H228"),
+    ({"title": "a\nb"}, 400, "H229"),
+    ({"title": "x" * 256}, 400, "H229"),
+    ({"status": "gone"}, 400, "H090"),
+    ({"alias": 1.5}, 400, "H090"),
+    ({"more": "x"}, 422, "H118"),
+]
+
+
+async def test_what_is_no_retailer(api: Served) -> None:
+    for fields, status, code in NO_RETAILERS:
+        answer = await api.ask("POST", PATH, details(**fields))
+        assert (answer.status_code, codes(answer)) == (status, [code]), (fields, status, code)
 
 
 async def test_nobody_twice_and_not_too_many(api: Served, sqlite_ledger: Ledger) -> None:
@@ -181,32 +181,32 @@ async def test_one_unknown_consent_and_nothing_is_changed(api: Served, sqlite_le
         assert connection.execute(select(func.count()).select_from(api_retailer_access)).scalar_one() == 0
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "code"),
-    [
-        ({"retailerAccess": None}, 422, "H169"),
-        ({"retailerAccess": []}, 422, "H163"),
-        ({"retailerAccess": ["x"]}, 422, "H460"),
-        ({"retailerAccess": [99999999]}, 403, "H180"),
-        ({"retailerAccess": list(range(1, 102))}, 422, "H126"),
-        ({"recipients": None}, 422, "H168"),
-        ({"recipients": []}, 422, "H164"),
-        ({"recipients": "x"}, 422, "H478"),
-        ({"recipients": ["05321112233"]}, 422, "H121"),
-        ({"recipients": [RECIPIENT] * 101}, 422, "H127"),
-        ({"recipient": RECIPIENT}, 422, "H168"),
-        ({"type": None}, 422, "H111"),
-        ({"type": "SMS"}, 422, "H117"),
-        ({"recipientType": None}, 422, "H170"),
-        ({"recipientType": "x"}, 422, "H116"),
-        ({"more": 1}, 422, "H118"),
-    ],
-)
-async def test_what_is_no_change_of_access(api: Served, fields: dict[str, Any], status: int, code: str) -> None:
-    body = {**KEY, "recipients": [RECIPIENT], "retailerAccess": [1], **fields}
-    said = {name: value for name, value in body.items() if value is not None}
-    answer = await api.ask("PUT", ACCESS, said)
-    assert (answer.status_code, codes(answer)) == (status, [code])
+NO_CHANGES = [
+    ({"retailerAccess": None}, 422, "H169"),
+    ({"retailerAccess": []}, 422, "H163"),
+    ({"retailerAccess": ["x"]}, 422, "H460"),
+    ({"retailerAccess": [99999999]}, 403, "H180"),
+    ({"retailerAccess": list(range(1, 102))}, 422, "H126"),
+    ({"recipients": None}, 422, "H168"),
+    ({"recipients": []}, 422, "H164"),
+    ({"recipients": "x"}, 422, "H478"),
+    ({"recipients": ["05321112233"]}, 422, "H121"),
+    ({"recipients": [RECIPIENT] * 101}, 422, "H127"),
+    ({"recipient": RECIPIENT}, 422, "H168"),
+    ({"type": None}, 422, "H111"),
+    ({"type": "SMS"}, 422, "H117"),
+    ({"recipientType": None}, 422, "H170"),
+    ({"recipientType": "x"}, 422, "H116"),
+    ({"more": 1}, 422, "H118"),
+]
+
+
+async def test_what_is_no_change_of_access(api: Served) -> None:
+    for fields, status, code in NO_CHANGES:
+        body = {**KEY, "recipients": [RECIPIENT], "retailerAccess": [1], **fields}
+        said = {name: value for name, value in body.items() if value is not None}
+        answer = await api.ask("PUT", ACCESS, said)
+        assert (answer.status_code, codes(answer)) == (status, [code]), (fields, status, code)
 
 
 async def test_bodies_that_are_no_objects(api: Served) -> None:
@@ -248,3 +248,11 @@ def test_numbers_of_authorities() -> None:
     assert not any(map(is_tckn, wrong))
     assert all(map(is_mersis, MERSISES))
     assert not any(map(is_mersis, ("0123456789100015", "012345678900001", "01234567890000155", "01234567890000a5")))
+
+
+async def test_many_may_ask_for_what_retailers_took_at_once(api: Served) -> None:
+    code = await added(api)
+    await api.add(retailerCode=code)
+    answers = await asyncio.gather(*(api.status(RECIPIENT) for _ in range(3 * API_THREADS_WAITING_MAX)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["retailerCode"] for answer in answers} == {code}
