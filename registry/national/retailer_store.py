@@ -201,17 +201,12 @@ class RetailerStore:
             rows = connection.execute(query.order_by(api_retailer.c.code).offset(offset).limit(limit)).all()
             return Page(total, [Retailer(code, msgspec.json.decode(details), 0) for code, details in rows])
 
-    def marks(self, target: Target, event: int) -> Marks:
-        """What the status of a consent tells about retailers."""
-        titled = api_event_retailer.outerjoin(api_retailer, api_retailer.c.code == api_event_retailer.c.retailer)
-        taker = select(api_event_retailer.c.retailer, api_retailer.c.title).select_from(titled)
-        using = select(func.count()).select_from(api_retailer_access).where(_key_of(target))
+    def marks(self, asked: Sequence[tuple[Target, int]]) -> list[Marks]:
+        """What the status of consents tells about retailers, of each with the number of its event."""
         with self._engine.connect() as connection:
             self._any = self._any or connection.execute(select(api_retailer.c.code).limit(1)).first() is not None
             self._asked_at = time.monotonic()
-            row = connection.execute(taker.where(api_event_retailer.c.seq == event)).one_or_none()
-            access = connection.execute(using).scalar_one()
-        return Marks(0, "", access) if row is None else Marks(row[0], row[1] or "", access)
+            return [_marks(connection, target, event) for target, event in asked]
 
     def change(
         self, ledger: Ledger, targets: Sequence[Target], codes: Sequence[int], *, keep: bool, grant: bool
@@ -245,6 +240,15 @@ class RetailerStore:
             taken = select(api_retailer.c.code).where(api_retailer.c.code == code)
             if connection.execute(taken).first() is None:
                 return code
+
+
+def _marks(connection: Connection, target: Target, event: int) -> Marks:
+    titled = api_event_retailer.outerjoin(api_retailer, api_retailer.c.code == api_event_retailer.c.retailer)
+    taker = select(api_event_retailer.c.retailer, api_retailer.c.title).select_from(titled)
+    using = select(func.count()).select_from(api_retailer_access).where(_key_of(target))
+    row = connection.execute(taker.where(api_event_retailer.c.seq == event)).one_or_none()
+    access = connection.execute(using).scalar_one()
+    return Marks(0, "", access) if row is None else Marks(row[0], row[1] or "", access)
 
 
 def target_of(move: Move) -> Target:

@@ -31,6 +31,7 @@ from registry.national.gather import Gatherer, TooMany
 from registry.national.rates import Rates, RedisCounters, Turnstile
 from registry.national.recorder import Added, Addition, Recorder, Retailers
 from registry.national.rest import Manners, Rest
+from registry.national.retailer_store import Marks, Target
 from registry.national.standing import Standing, standings
 from registry.national.tokens import Minter
 from registry.publish import Publisher
@@ -88,6 +89,7 @@ class Api:
         self.rest.record_with(self.recorder)
         self.adding: Gatherer[Addition, Added] = _gatherer(self.recorder, "additions")
         self.finding: Gatherer[Key, Standing | None] = _gatherer(self.find, "queries")
+        self.marking: Gatherer[tuple[Target, int], Marks] = _gatherer(self.rest.retailers.marks, "retailers")
         self._threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="api")
         self._under_way = 0
         self._at_close: list[Callable[[], None]] = [self.rest.close]
@@ -120,7 +122,7 @@ class Api:
         """What is under way is finished."""
         for close in self._at_close:
             close()
-        for gatherer in (self.adding, self.finding, self.sessions.finding):
+        for gatherer in (self.adding, self.finding, self.marking, self.sessions.finding):
             gatherer.close()
         self.turnstile.close()
         self._threads.shutdown(wait=True)

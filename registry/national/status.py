@@ -90,7 +90,7 @@ async def status_of_one(call: Call) -> Response:
     retailers = call.api.rest.retailers
     if retailers.may_tell():
         target = Target(call.brand, channel, recipient, kind)
-        told |= (await call.api.in_thread(lambda: retailers.marks(target, standing.seq))).told
+        told |= (await call.api.marking((target, standing.seq))).told
     return answer(told)
 
 
