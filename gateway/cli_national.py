@@ -17,6 +17,7 @@ from gateway.cli_common import (
     AsJson,
     ConfigFile,
     console,
+    errors,
     fail,
     keys_of,
     load_config,
@@ -88,18 +89,22 @@ def waits(config: Config, keys: Keys, fingerprint: str, recipient_type: Recipien
 def _each(
     config: ConfigFile, brand: int | None, as_json: bool, work: Callable[[Sync, SyncedBrand], dict[str, Any]]
 ) -> None:
+    from registry.importer import bring_up_to_date
     from registry.sync.client import Fault
     from registry.sync.state import Busy
 
     told: list[dict[str, Any]] = []
     with _opened(config, brand) as (sync, brands):
+        bring_up_to_date(sync.publisher)  # what is recorded is to have an index that can be told
         for one in brands:
             try:
                 told.append({"brand": one.code, **work(sync, one)})
             except Busy:
                 fail(f"brand {one.code}: another process works on it; come again", EX_TEMPFAIL)
-            except Fault as fault:
-                fail(f"brand {one.code}: the national system: {fault}", EX_TEMPFAIL)
+            except Fault as refusal:
+                fail(f"brand {one.code}: the national system: {refusal}", EX_TEMPFAIL)
+        if fault := bring_up_to_date(sync.publisher):
+            errors.print(escape(f"recorded; the index will follow when it can: {fault}"), soft_wrap=True)
     if as_json:
         print_json({"brands": told})
         return

@@ -52,6 +52,7 @@ class Sync:
         """`secret` is a key of this installation."""
         self.national = national
         self.ledger = ledger
+        self.publisher = publisher
         self.state = State(ledger.engine, clock, national.lease_s)
         self.client = Client(national)
         self.tokens = Tokens(self.client, self.state, national.url, secret)
