@@ -44,15 +44,21 @@ class Fault(Exception):
 class Pace:
     """Not more than so many calls in a second, evenly. Thread-safe."""
 
-    def __init__(self, per_second: float, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        per_second: float,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._apart = 1.0 / per_second if per_second > 0 else 0.0
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next = 0.0  # monotonic
+        self._next = 0.0  # by the clock
 
     def wait(self) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             at = max(now, self._next)
             self._next = at + self._apart
         if at > now:
