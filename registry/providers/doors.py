@@ -6,6 +6,8 @@ Blocking, for the outbox' thread. A connection is made for each letter: there ar
 from __future__ import annotations
 
 import smtplib
+import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,7 +91,7 @@ class SmsDoor:
                 client.unbind()
         except (OSError, smpplib.exceptions.ConnectionError) as fault:
             raise CannotSend(f"{self.host}:{self.port}: {type(fault).__name__}") from None
-        except (smpplib.exceptions.PDUError, smpplib.exceptions.UnknownCommandError) as fault:
+        except (smpplib.exceptions.PDUError, smpplib.exceptions.UnknownCommandError, struct.error) as fault:
             raise CannotSend(f"{self.host}:{self.port}: {fault}") from None
         finally:
             client.disconnect()
@@ -107,10 +109,12 @@ class SmsDoor:
             destination_addr=letter.recipient.removeprefix("+"),
             short_message=letter.text.encode("ascii"),
         )
-        while True:
+        deadline = time.monotonic() + OUTBOX_WAIT_SECONDS
+        while time.monotonic() < deadline:  # a door that asks whether we live has not answered
             heard = client.read_pdu()
             if heard.command == "submit_sm_resp" and heard.sequence == sent.sequence:
                 return int(heard.status)
+        raise TimeoutError
 
 
 def sends_of(mail: MailDoor | None, sms: SmsDoor | None) -> Mapping[Way, Send]:

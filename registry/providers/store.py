@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
+from filters.link import BRAND_MAX
 from filters.model import Brand
 from registry.evidence import actors
 from registry.limits import (
@@ -285,10 +286,11 @@ def _free_codes(connection: Connection, start: int, taken: Mapping[int, Brand]) 
     highest = connection.execute(select(func.max(provider_brand.c.code))).scalar_one()
     code = max(start, 1 + (highest or 0))
     used = set(taken) | {brand.iys_code for brand in taken.values()}
-    while True:
+    while code <= BRAND_MAX:
         if code not in used:
             yield code
         code += 1
+    raise Refused(f"there is no free brand code from {start} on; set onboarding_codes_from lower")
 
 
 def _check_room(connection: Connection) -> None:

@@ -103,7 +103,7 @@ class _Web:
             except BodyFault as fault:
                 code = _STATUSES.get(fault.status, "H014")
                 return _refusal(request, refused(code, status=fault.status), {"connection": "close"})
-            except (Unknown, KeyError):
+            except Unknown:
                 self._tries.charge(_client(request), time.monotonic())
                 return _refusal(request, refused("X404"))
             except NationalError as error:

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from filters import brand_file
 from filters.layout import Suspended
+from filters.link import BRAND_MAX
 from filters.model import Brand
 from registry import limits
 from registry.ledger import Ledger
@@ -219,3 +220,10 @@ def test_the_tables_are_not_in_other_hands(ledger: Ledger) -> None:
     with ledger.engine.connect() as connection:
         numbers = connection.execute(text("SELECT seq FROM provider_change ORDER BY seq")).scalars().all()
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_codes_come_to_an_end(office: Office) -> None:
+    number = office.verified()
+    with pytest.raises(Refused, match="no free brand code"):
+        office.providers.approve(number, office.clock(), OPERATOR, "", start=BRAND_MAX, taken={})
+    assert office.providers.get(number).state is State.VERIFIED
