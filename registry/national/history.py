@@ -61,8 +61,9 @@ def events_of(
     whose = (at.recipient == recipient.decode(), at.brand == brand)
     here = (*whose, at.channel == channel.value, at.recipient_type == kind.value)
     with engine.connect() as connection:
-        total = connection.execute(select(func.count()).select_from(consent_event).where(*here)).scalar_one()
-        query = rows_of().where(*here).order_by(at.consent_date.desc(), at.seq.desc())
+        found = rows_of().where(*here)
+        total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+        query = found.order_by(at.consent_date.desc(), at.seq.desc())
         return total, [moved(row) for row in connection.execute(query.offset(offset).limit(limit))]
 
 

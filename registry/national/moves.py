@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from filters.model import Channel, RecipientType, Status
+from registry.awaiting import MISSING, REGISTERED, REVIEWED
 from registry.ledger import transaction_id
 from registry.national.standing import REFUSED
 from registry.rules import Move, turkey_time
@@ -59,12 +60,12 @@ _COLUMNS: Final = [consent_event.c[name] for name in ("seq", *Move._fields, "rec
 
 
 def rows_of() -> Select[Any]:
-    """All events, in no order yet; rows for `moved`."""
-    return select(*_COLUMNS)
+    """All that anybody said, in no order yet; rows for `moved`. That it began or ceased to count is no move."""
+    return select(*_COLUMNS).where(consent_event.c.origin.not_in((REGISTERED, REVIEWED, MISSING)))
 
 
 def moves_of(brand: int) -> Select[Any]:
-    """Likewise the events of a brand that the national system would know of."""
+    """Likewise of a brand, and what the national system would know of."""
     known = consent_event.c.origin.not_in(sorted(REFUSED))
     return rows_of().where(consent_event.c.brand == brand, known)
 

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from registry.awaiting import MISSING, REGISTERED, REVIEWED
 from registry.ledger import Ledger, transaction_id
 from registry.national.rates import Rates
 from registry.publish import Publisher
 from tests.registry.national.support import BRAND, B, Served, codes, served
-from tests.registry.support import NOW, onay, record, ret
+from tests.registry.support import NOW, fingerprint, onay, record, ret
 
 PATH = f"{B}/consents/history"
 ONE = {"recipient": "+905550000001", "type": "MESAJ", "recipientType": "BIREYSEL"}
@@ -51,6 +52,20 @@ async def test_everything_by_default_and_nothing_of_others(api: Served, recorded
     assert (len(answer["list"]), answer["pagination"]) == (10, {"totalCount": 10, "pageSize": 100, "offset": 0})
     for other in ({"recipient": "+905550000003"}, {"recipientType": "TACIR"}, {"type": "ARAMA"}):
         assert (await api.ask("POST", PATH, ONE | other)).json()["list"] == []
+
+
+async def test_that_a_consent_began_to_count_is_no_move(api: Served, sqlite_ledger: Ledger) -> None:
+    move = onay(1, dated(1))._replace(brand=BRAND, source="IYS_WEB")
+    one = fingerprint(sqlite_ledger, move)
+    moments = {origin: NOW - timedelta(hours=hours) for hours, origin in enumerate((REVIEWED, MISSING, REGISTERED), 2)}
+    record(sqlite_ledger, move, now=NOW - timedelta(hours=9))
+    for origin, now in moments.items():
+        with sqlite_ledger.append() as log:
+            log.write([(one, move, True)], origin=origin, now=now)
+    answer = (await api.ask("POST", PATH, ONE)).json()
+    assert (len(answer["list"]), answer["pagination"]["totalCount"]) == (1, 1)
+    changes = (await api.ask("GET", f"{B}/consents/changes")).json()["list"]
+    assert [row["creationDate"] for row in changes] == [row["creationDate"] for row in answer["list"]]
 
 
 async def test_what_the_national_system_would_not_take_is_there(api: Served) -> None:
