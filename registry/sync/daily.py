@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, select
 from filters.model import RecipientType, Status
 from registry.log import logger
 from registry.national.day_file import HEADER, Line, digest_of, octets
+from registry.schema import take_append_lock
 from registry.sync.apply import remember
 from registry.sync.client import UNREADABLE, Fault
 from registry.sync.codes import Then
@@ -116,6 +117,7 @@ def _file_digest(wire: Wire, brand: SyncedBrand, day: date) -> str:
     take_rows(wire, brand, rows)
     found = [one for one in (told(row, brand.code) for row in rows) if isinstance(one, Told)]
     with wire.state.writing.begin() as connection:
+        take_append_lock(connection)  # pushes bring moves of the same day
         connection.execute(delete(national_move).where(*_on(brand, day)))
         remember(connection, found)
     return digest_of([body])

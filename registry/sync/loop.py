@@ -120,7 +120,7 @@ class SyncLoop:
         self._sync = sync
         self._stop = sync.stopping
         self._due: dict[tuple[int, str], float] = {}  # Unix time of the next turn
-        self._tries: dict[int, int] = {}
+        self._tries: dict[tuple[int, str], int] = {}  # in vain, one after the other
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -158,14 +158,14 @@ class SyncLoop:
         self, brand: SyncedBrand, name: str, step: Callable[[SyncedBrand], object], every_s: float, now: datetime
     ) -> float:
         """Seconds until the next turn."""
-        tries = self._tries.get(brand.code, 0)
+        tries = self._tries.get((brand.code, name), 0)
         try:
             step(brand)
         except Busy:
             return FAULT_SECONDS
         except Fault as fault:
             self._note(brand, name, fault.code)
-            self._tries[brand.code] = tries + 1
+            self._tries[brand.code, name] = tries + 1
             return wait_s(fault.then, tries, now) if fault.then is not Then.FINAL else every_s
         except (IndexDown, SQLAlchemyError) as fault:
             logger.warning("national_waits", brand=brand.code, step=name, error=type(fault).__name__)
@@ -173,7 +173,7 @@ class SyncLoop:
         except Exception as fault:  # noqa: BLE001
             logger.error("national_broken", brand=brand.code, step=name, error=type(fault).__name__)
             return every_s
-        self._tries[brand.code] = 0
+        self._tries[brand.code, name] = 0
         self._note(brand, name, "")
         return every_s
 

@@ -41,6 +41,7 @@ class State:
     def put(self, brand: int, name: str, value: str) -> None:
         """Remember it."""
         with self.writing.begin() as connection:
+            take_append_lock(connection)
             put(connection, brand, name, value, self.clock())
 
     @contextmanager

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from filters.model import Channel, RecipientType, Status
 from registry.ledger import Ledger, move_of
 from registry.limits import (
+    SYNC_BACKOFF_SECONDS_MAX,
     SYNC_BATCH_CONSENTS,
     SYNC_BATCH_SECONDS_MAX,
     SYNC_BATCHES_OPEN,
@@ -92,14 +93,21 @@ class Upload:
         ]
         stands = self._standing([row.move for row in doubtful])
         wrong: dict[int, tuple[Move, str]] = {}
+        early: list[int] = []
         good: list[Row] = []
         for row, code in zip(rows, codes, strict=True):
-            if code and not (code in NOTHING_TO_TAKE_BACK and row.move in stands):
+            if code and then(code) is not Then.FINAL:
+                early.append(row.seq)
+            elif code and not (code in NOTHING_TO_TAKE_BACK and row.move in stands):
                 wrong[row.seq] = (row.move, code)
             else:
                 good.append(row)
         if wrong:
             self.outbox.refuse(wrong)
+        if early:  # dated by a clock that was ahead
+            with self._ledger.append() as log:
+                later = self._now() + int(SYNC_BACKOFF_SECONDS_MAX)
+                self.outbox.settle(log.connection, early, WAITING, code="H162", next_at=later)
         return good
 
     def _standing(self, moves: Sequence[Move]) -> set[Move]:
@@ -134,6 +142,9 @@ class Upload:
             try:
                 answer = self._wire.ask_full(self._brand, "GET", path)
             except Fault as fault:
+                if fault.then is Then.LATER and fault.status >= 500:
+                    self._results(request, [])  # one that they stumble over must not keep all others waiting
+                    continue
                 if fault.status not in (404, 422):
                     raise
                 logger.error("national_batch_unknown", brand=self._brand.code, code=fault.code)

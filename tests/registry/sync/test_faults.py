@@ -15,6 +15,8 @@ from registry.sync.client import Fault
 from registry.sync.codes import Then
 from registry.sync.loop import SyncLoop
 from registry.sync.outbox import figures
+from registry.sync.tables import national_upload
+from tests.conftest import eventually
 from tests.registry.national.support import Clock
 from tests.registry.support import onay, record, ret
 from tests.registry.sync.support import DAY, LATER, SYNCED, Here, Line, There, error, here
@@ -63,6 +65,35 @@ def test_a_batch_of_which_nobody_knows_any_more_is_sent_again(we: Here, national
     we.settled()
     assert wire.asked.count(("POST", f"/v2/sps/{SYNCED.code}/brands/{SYNCED.code}{BATCH}")) == 2
     assert national.events() == ["001 ONAY api"]
+
+
+def test_a_batch_that_they_stumble_over_does_not_keep_the_others(
+    we: Here, national: There, wire: Line, clock: Clock
+) -> None:
+    we.say(onay(1, DAY))
+    we.sync.push(SYNCED)
+    with we.ledger.engine.connect() as connection:
+        request = connection.execute(national_upload.select()).one().request
+    wire.rules = lambda _, path: (500, error("H101")) if path.endswith(request) else None
+    we.say(onay(2, DAY))
+    eventually(lambda: we.sync.push(SYNCED) == 0 and we.passes(onay(2)), within=60, what="the other batch")
+    assert not we.passes(onay(1))
+    clock.forward(days=1, minutes=1)  # then it is sent again
+    we.settled()
+    assert we.passes(onay(1))
+    assert sorted(national.events()) == ["001 ONAY api", "002 ONAY api"]
+
+
+def test_a_clock_that_was_ahead_loses_no_rejection(we: Here, national: There, wire: Line, clock: Clock) -> None:
+    national.record(onay(1, DAY), origin="api")
+    record(we.ledger, onay(1, DAY))
+    we.say(ret(1, "2026-03-04 10:20:00"), origin="link")  # in twenty minutes
+    assert we.sync.push(SYNCED) == 0
+    assert not we.passes(onay(1))
+    clock.forward(minutes=21)
+    we.settled()
+    assert national.holds(ret(1)) is Status.RET
+    assert all(status < 400 for status in wire.answered)
 
 
 def test_an_item_that_is_refused_does_not_keep_the_others(we: Here, national: There, wire: Line) -> None:
