@@ -71,7 +71,7 @@ class Endpoint(NamedTuple):
     basic: bool = False  # user and password do instead of a token
 
 
-class _PlainRoute(APIRoute):
+class PlainRoute(APIRoute):
     """A route whose endpoint gets the request as it came."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -111,7 +111,7 @@ def add_plain(
         response_model=None,
         openapi_extra=description,
         name=f"{method} {path}",
-        route_class_override=_PlainRoute,
+        route_class_override=PlainRoute,
     )
 
 
