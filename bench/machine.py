@@ -18,7 +18,10 @@ VERSION_COMMANDS = {
     "redis": ["redis-server", "--version"],
 }
 CALIBRATION_RUNS = 200_000
-LIBRARIES = ("izinli", "aiosmtpd", "smpplib", "uvloop", "redis", "hiredis", "cryptography")
+LIBRARIES = (
+    *("izinli", "aiosmtpd", "smpplib", "uvloop", "redis", "hiredis", "cryptography"),
+    *("fastapi", "starlette", "uvicorn", "sqlalchemy", "psycopg"),
+)
 
 
 class _Counter:
