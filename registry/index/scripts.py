@@ -130,8 +130,9 @@ return tonumber(ARGV[2])
 """,
     full=True,
 )
-"""KEYS state. ARGV key_check, version, what is to stand there, the later version that it may replace. Returns the version
-that stands."""
+"""KEYS state. ARGV key_check, version, what is to stand there, the later version that it may replace.
+
+Returns the version that stands."""
 
 LEVEL: Final = _script(
     f"""
