@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.middleware.errors import ServerErrorMiddleware
 
 from registry.log import logger
 from registry.national import (
@@ -51,15 +50,14 @@ _CLOSE: Final = (b"connection", b"close")
 class _Straight(FastAPI):
     """A request that fits a route is led to it past FastAPI's own layers, which take a tenth of a status query.
 
-    They have nothing to do there: `routes.guarded` turns what is raised into answers, and the one layer that is left
-    answers for what is our own fault. What fits no route goes through all of them.
+    They have nothing to do there: `routes.guarded` turns what is raised into answers, and what is our own fault is
+    answered here. What fits no route goes through all of them.
     """
 
     def lead(self) -> None:
         """Every route is there."""
         ours = [route for route in self.router.routes if isinstance(route, PlainRoute)]
         self._ours = [(route.path_regex.match, route.methods or (), route.app) for route in ours]
-        self._led = ServerErrorMiddleware(_led, handler=_our_fault)
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "http":
@@ -67,14 +65,27 @@ class _Straight(FastAPI):
             for match, methods, served in self._ours:
                 if method in methods and (found := match(path)) is not None:
                     scope["path_params"] = found.groupdict()
-                    scope["izinli.served"] = served
-                    await self._led(scope, receive, send)
+                    await _led(served, scope, receive, send)
                     return
         await super().__call__(scope, receive, send)
 
 
-async def _led(scope: _Scope, receive: _Receive, send: _Send) -> None:
-    await scope["izinli.served"](scope, receive, send)
+async def _led(served: ASGI, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    """Also answers for what is our own fault, and raises it again: the server logs where it was."""
+    begun = False
+
+    async def noted(message: MutableMapping[str, Any]) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await served(scope, receive, noted)
+    except Exception as error:
+        if not begun:
+            response = await _our_fault(Request(scope), error)
+            await response(scope, receive, send)
+        raise
 
 
 def create_api(api: Api) -> FastAPI:
