@@ -41,7 +41,7 @@ from registry import publish
 from registry.index.interface import IndexDown
 from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
-from registry.rules import Move
+from registry.rules import SAID, Move
 from tests.conftest import RedisServer, eventually, require, running
 from tests.faults.support import FINGERPRINT, WITHIN_S, Recipient, astray, gateway, take_snapshot
 from tests.gateway.asking import each
@@ -53,7 +53,7 @@ PEOPLE = 6
 CONSENTING = 3  # of them, in the beginning
 people = st.integers(0, PEOPLE - 1)
 kinds = st.sampled_from(RecipientType)
-statuses = st.sampled_from(Status)
+statuses = st.sampled_from(SAID)
 which = st.integers(0, 1)
 
 T = TypeVar("T")

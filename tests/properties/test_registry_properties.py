@@ -19,14 +19,14 @@ from registry.importer import Importer, quotable
 from registry.ledger import Ledger
 from registry.lines import Batch, Columns, Job, Parser
 from registry.publish import Publisher, open_index
-from registry.rules import Consent, Line, LineRules, Move, turkey_time
+from registry.rules import SAID, Consent, Line, LineRules, Move, turkey_time
 from tests.registry.support import BRAND, HEADER, KEY, NOW, differences, fingerprint, move, record, write_csv
 
 PEOPLE = 6
 dates = st.integers(0, 9).map(lambda day: f"2026-01-0{day + 1} 00:00:00" if day < 9 else "2026-01-10 00:00:00")
 people = st.integers(0, PEOPLE - 1)
 kinds = st.sampled_from(RecipientType)
-statuses = st.sampled_from(Status)
+statuses = st.sampled_from(SAID)
 moves = st.builds(
     lambda who, status, date, kind, source: move(who, status, date, kind=kind, source=source),
     people,
