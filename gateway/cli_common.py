@@ -90,6 +90,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         link_key=secrets.link_current,
         internal_secret=secrets.internal,
         transition=config.registry.transition,
+        metrics=config.registry.metrics,
         api_rates=rates if api.served else None,
         national=national_of(config),
         api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),

@@ -19,7 +19,7 @@ from filters.index_url import IndexUrl
 from filters.link import LinkMinter
 from filters.model import Brand, Channel, RecipientType
 from filters.transition import LAW, Window
-from registry import importer, log
+from registry import importer, log, metrics
 from registry import verify as verification
 from registry.citizen import create_app
 from registry.evidence.daily import Daily
@@ -62,6 +62,7 @@ class Settings:
     api_manners: Manners = field(default_factory=Manners)
     push_key: bytes = b""  # seals what is said to those that the API tells of moves
     transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
+    metrics: tuple[str, int] | None = None  # where Prometheus asks
     national: National | None = None  # that brands are kept in step with
     onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
 
@@ -220,6 +221,9 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         if settings.national is not None:
             key = settings.fingerprint_key
             stack.enter_context(keeping_step(settings.national, registry.ledger, registry.publisher, key, app))
+        if settings.metrics is not None:
+            synced = [brand.code for brand in settings.national.brands] if settings.national is not None else []
+            stack.enter_context(metrics.served(metrics.Figures(registry.ledger, loop, synced), *settings.metrics))
         if onboarding is not None:
             onboarding.add_to(app)
             stack.enter_context(onboarding.running())

@@ -97,6 +97,7 @@ class Registry:
     api: Api = field(default_factory=Api)
     transition: tuple[Window, ...] = LAW
     onboarding: Onboarding = field(default_factory=Onboarding)
+    metrics: Address | None = None  # where Prometheus asks; None: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +261,9 @@ class _Reader:
         table.attempt("internal_url", lambda: _check_internal_url(internal_url))
         api, transition = read_api(table), read_transition(table)
         onboarding = read_onboarding(table, self._home)
+        metrics = address(table, "metrics", "") if table.text("metrics") else None
         table.finish()
-        return Registry(bind, ledger, public_url, internal_url, api, transition, onboarding)
+        return Registry(bind, ledger, public_url, internal_url, api, transition, onboarding, metrics)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}
