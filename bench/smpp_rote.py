@@ -3,7 +3,7 @@
     python -m bench.smpp_rote --port 2776 --next-hop 2777 --index 6379 --journal FILE
 
 A submit_sm is asked about in Redis with all others of its tick, written down, passed on as long as it is with a notice,
-and answered as the next hop did; receipts are looked up in Redis too, as they may be those of a message that was split.
+and answered as the next hop did; receipts go on at once, as those of messages that were sent whole do.
 Nothing is checked, and nothing is done to a PDU but what makes it as long as the gateway's: it is the floor of what any
 gateway in Python can cost, as HAProxy is the floor of any at all. The benchmark's own clients only.
 """
@@ -30,7 +30,6 @@ _BUCKET: Final = "izinli:1:{123}:b:123"
 _MEMBER: Final = 1234567890123456789
 QUESTION: Final = pack(("SMISMEMBER", _BUCKET, _MEMBER, MARKER))
 STATE: Final = pack(("HMGET", INDEX_KEY, *READER_FIELDS)) + pack(("TIME",))
-LOOK_UP: Final = pack(("GET", f"izinli:ids:{'0' * 32}")) * 2
 NOTICE: Final = b" Ornek Market Mersis 0123456789000015 RET https://ret.example.test/r/0123456789abcdefgh"
 LINE: Final = (
     b'{"id":"0123456789a","at":"2026-11-25T09:00:00.123Z","protocol":"smpp","stream":"stream-2","brand":100001,'
@@ -47,7 +46,6 @@ SEED: Final = (
 )
 _SEEDED: Final = len(b":2\r\n:7\r\n")
 _CLOCK: Final = b"*2\r\n$10\r\n"  # the answer to TIME begins so; it is the last one of a tick
-_NOTHING: Final = b"$-1\r\n$-1\r\n"  # the answer to LOOK_UP
 
 Onward = tuple[asyncio.Transport, bytes | bytearray, int]
 """What goes where when Redis has answered, and how many PDUs it is."""
@@ -113,30 +111,10 @@ class Index(Redis):
             self.journal_octets = 0
 
 
-class LookUps(Redis):
-    """Whether a receipt is that of a part."""
-
-    each = LOOK_UP
-    heard = 0  # octets that no batch has had yet
-
-    def data_received(self, data: bytes) -> None:
-        self.heard += len(data)
-        while self.asked:
-            octets = len(_NOTHING) * sum(count for *_, count in self.asked[0])
-            if self.heard < octets:
-                return
-            self.heard -= octets
-            for transport, pdus, _count in self.asked.popleft():
-                transport.write(pdus)
-
-
 class End(asyncio.Protocol):
-    """One side of a session: what it `asks_about` waits for Redis, all else goes to the other side at once."""
+    """One side of a session. What comes goes to the other side at once."""
 
-    asks_about: bytes
-
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
+    def __init__(self) -> None:
         self.other: End
         self.rest = b""
         self.early = b""  # what came for it before it was connected
@@ -158,42 +136,44 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         octets = self.rest + data if self.rest else data
-        at, stop, other = 0, len(octets), self.other
+        at, stop = 0, len(octets)
         while at + wire.HEADER.size <= stop:
             head = octets[at : at + wire.FIXED]
             count = wire.run(octets, at, stop, head)
             if not count:
                 break
             end = at + count * int.from_bytes(head[:4], "big")
-            if head[4:] == self.asks_about and other.transport is not None:
-                self.redis.ask((other.transport, self.ready(octets, at, end, count), count))
-            else:
-                other.write(octets[at:end])
+            self.onward(octets, at, end, count)
             at = end
         self.rest = octets[at:]
 
-    def ready(self, octets: bytes, at: int, end: int, count: int) -> bytes | bytearray:
-        """How it goes on."""
-        return octets[at:end]
-
-
-class Smsc(End):
-    asks_about = wire.HEADER.pack(0, wire.DELIVER_SM, 0, 0)[4 : wire.FIXED]
+    def onward(self, octets: bytes, at: int, end: int, count: int) -> None:
+        self.other.write(octets[at:end])
 
 
 class Esme(End):
+    """A client's side: a submit_sm waits for Redis."""
+
     asks_about = wire.HEADER.pack(0, wire.SUBMIT_SM, 0, 0)[4 : wire.FIXED]
 
-    def __init__(self, index: Index, look_ups: LookUps, next_hop: int) -> None:
-        super().__init__(index)
-        self.other = Smsc(look_ups)
+    def __init__(self, index: Index, next_hop: int) -> None:
+        super().__init__()
+        self.index = index
+        self.other = End()
         self.other.other = self
         self.longer: dict[bytes, bytes] = {}  # the first PDU of each kind, with a notice
         self.connecting = index.loop.create_task(
             index.loop.create_connection(lambda: self.other, "127.0.0.1", next_hop)
         )
 
-    def ready(self, octets: bytes, at: int, end: int, count: int) -> bytearray:
+    def onward(self, octets: bytes, at: int, end: int, count: int) -> None:
+        transport = self.other.transport
+        if octets[at + 4 : at + wire.FIXED] == self.asks_about and transport is not None:
+            self.index.ask((transport, self.longer_by_notice(octets, at, end, count), count))
+        else:
+            super().onward(octets, at, end, count)
+
+    def longer_by_notice(self, octets: bytes, at: int, end: int, count: int) -> bytearray:
         head, size = octets[at : at + wire.FIXED], (end - at) // count
         pdu = self.longer.get(head)
         if pdu is None:
@@ -214,8 +194,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     journal = os.open(options.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     _, index = await loop.create_connection(lambda: Index(journal), "127.0.0.1", options.index)
-    _, look_ups = await loop.create_connection(LookUps, "127.0.0.1", options.index)
-    server = await loop.create_server(lambda: Esme(index, look_ups, options.next_hop), "127.0.0.1", options.port)
+    server = await loop.create_server(lambda: Esme(index, options.next_hop), "127.0.0.1", options.port)
     await server.serve_forever()
 
 

@@ -95,6 +95,7 @@ def test_the_indented_comments_of_the_sample_can_be_switched_on(home: Path) -> N
     text = "\n".join(line.replace("#   ", "") if line.startswith("#   ") else line for line in SAMPLE.splitlines())
     assert text.count("auth = ") == 1
     (home / "izinli.toml").write_text(text)
+    (home / "keys/national.pass").write_text("an invented password")
     assert load(home / "izinli.toml").listeners[0].auth == "required"
 
 

@@ -1,25 +1,21 @@
-"""Each test that uses sockets runs on the loop that production runs on and on the one of the standard library."""
+"""Each test that uses sockets runs on the loop that production runs on."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from filters.index_url import parse
 from gateway.smpp.ids_redis import RedisIds
 from tests.conftest import RedisServer
+from tests.gateway.loops import Factories, loop_factories
 from tests.gateway.smpp.folding import Memory, sqlite_in
 
 
 @pytest.hookimpl(optionalhook=True)  # unknown to older versions of the plugin, which then run the second loop alone
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Factories:
+    return loop_factories()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.interop)])
