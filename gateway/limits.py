@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from filters.passwords import MEMORY_OCTETS_MAX
-
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
@@ -54,7 +52,6 @@ AUTH_THREADS: Final = 2  # that hash passwords: some 50 ms of a core and 16 MiB 
 AUTH_WAITING_MAX: Final = 20  # passwords that wait for a thread: half a second; more are told to come back
 AUTH_DELAY_S: Final = 1.0  # before the answer to a wrong password; doubling in a session
 AUTH_FAILURES_MAX: Final = 3  # in one session, then it ends
-SCRYPT_MEMORY_OCTETS_MAX: Final = MEMORY_OCTETS_MAX  # that a stored hash may ask for
 
 # SMTP, towards clients (RFC 5321 §4.5.3).
 SMTP_SESSIONS_MAX: Final = 2000  # of one worker; idle ones cost some 20 kB each

@@ -32,7 +32,7 @@ from gateway import limits
 from gateway.config import Account, Upstream
 from gateway.smpp import receipt_pdu, spelling
 from gateway.smpp.fold_memory import FoldMemory, Known, Place
-from gateway.smpp.fold_state import OURSELVES, Fate, Fold, merge, worst
+from gateway.smpp.fold_state import ON_EITHER, OURSELVES, Fate, Fold, merge, worst
 from gateway.smpp.ids import MessageIds, Unavailable
 from gateway.smpp.pdu import RESPONSE
 from gateway.smpp.receipts import Receipt
@@ -41,8 +41,6 @@ from gateway.smpp.spelling import SPELLINGS, Delivery, Spelling
 from gateway.smpp.split import Splitter
 from gateway.smpp.statuses import ESME_ROK, ESME_RX_T_APPN, TEMPORARY
 from gateway.smpp.upstream import Smsc
-
-_SUCCESS_AND_FAILURE = 1
 
 
 class Bind(Protocol):
@@ -221,7 +219,7 @@ class Folding:
         if fold is None or fold.over:
             self._of_nobody_known(came, place, fold)
         elif fates[0] is Fate.KEPT:
-            if fold.asked == _SUCCESS_AND_FAILURE and not fold.is_complete:
+            if fold.asked == ON_EITHER and not fold.is_complete:
                 await memory.remind(place.message, limits.SMPP_FOLD_S)
             came.answer(ESME_ROK)
         else:

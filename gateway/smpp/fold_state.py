@@ -28,8 +28,8 @@ _WORSE: Final = {
 }
 
 ASKED: Final = 0x03  # registered_delivery, bits 1–0 (§5.2.17; 3 since 5.0)
+ON_EITHER: Final = 1  # whatever comes of it
 ON_FAILURE: Final = 2
-ON_SUCCESS: Final = 3
 NOBODY: Final = -1
 OURSELVES: Final = -2
 """A `carrier`: a receipt of our own, because the parts' did not come."""

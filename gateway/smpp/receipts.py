@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from gateway import limits
+from gateway.smpp.fold_state import ASKED, ON_EITHER, ON_FAILURE
 from gateway.smpp.pdu import (
     ESM_RECEIPT,
     MESSAGE_STATE,
@@ -29,8 +30,7 @@ from gateway.smpp.statuses import TEMPORARY
 REJECTED_STATE: Final = 8
 """message_state (§5.2.28)."""
 
-_ASKED: Final = 0x03
-_ON_FAILURE: Final = (1, 2)  # registered_delivery (§5.2.17): whatever comes of it, or failure alone
+_OF_FAILURE: Final = (ON_EITHER, ON_FAILURE)
 
 
 class Receipt(NamedTuple):
@@ -55,7 +55,7 @@ class Receiver(Protocol):
 
 def is_asked_for(pdu: bytes, at: SubmitSm) -> bool:
     """Does the client of a submit_sm want to hear that it failed?"""
-    return pdu[at.text - 5] & _ASKED in _ON_FAILURE
+    return pdu[at.text - 5] & ASKED in _OF_FAILURE
 
 
 def rejected(pdu: bytes, at: SubmitSm, message_id: bytes, error: int, minute: bytes, now: float) -> Receipt:
