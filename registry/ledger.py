@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
 from registry.awaiting import MISSING, UNREGISTERED, folded, waits
+from registry.bulk import Bulk
 from registry.evidence import actors, chain
 from registry.evidence.tables import recording, removal
 from registry.limits import QUERY_KEYS_MAX
@@ -76,7 +77,7 @@ class Ledger:
         self._engine = engine
         self._registering = registering
         self._appending = appending(engine)
-        self._bulk = _Bulk(engine)
+        self._bulk = Bulk(engine)
         self.fingerprint = fingerprint
 
     @classmethod
@@ -253,7 +254,7 @@ class Ledger:
 class Append:
     """The inside of one append transaction."""
 
-    def __init__(self, connection: Connection, bulk: _Bulk, registering: Collection[int] = ()) -> None:
+    def __init__(self, connection: Connection, bulk: Bulk, registering: Collection[int] = ()) -> None:
         self._connection = connection
         self._bulk = bulk
         self._registering = registering
@@ -377,33 +378,6 @@ class Append:
                     winners[key] = (status._value_, number)
             self._upsert(winners)
         self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
-
-
-class _Bulk:
-    """Many rows in one statement, the fast way of each database. Rows are tuples in the table's column order."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._dialect = engine.dialect
-
-    def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._execute(connection, table, rows, "")
-
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """As `insert`; a row whose primary key exists replaces the other columns."""
-        keys = [column.name for column in table.primary_key]
-        others = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.c if column.name not in keys)
-        self._execute(connection, table, rows, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {others}")
-
-    def _execute(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], conflict: str) -> None:
-        names = ", ".join(column.name for column in table.c)
-        if self._dialect.name == "postgresql":  # whole columns as arrays: one round trip, one plan
-            arrays = ", ".join(f"%s::{column.type.compile(self._dialect)}[]" for column in table.c)
-            statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){conflict}"
-            connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
-        else:
-            marks = ", ".join("?" for _ in table.c)
-            statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){conflict}"
-            connection.exec_driver_sql(statement, list(rows))
 
 
 def transaction_id(move: Move) -> bytes:
