@@ -23,8 +23,10 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any
 @asynccontextmanager
 async def talking(talk: Talk) -> AsyncIterator[int]:
     """A server on a port of 127.0.0.1 that says what `talk` says, for as long as somebody listens."""
+    talks: set[asyncio.Task[Any] | None] = set()  # the loop itself holds them weakly, and one may wait for nothing
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.add(asyncio.current_task())
         try:
             await talk(reader, writer)
         except ConnectionError:
