@@ -3,8 +3,9 @@
     recipient,type,status,source,recipientType,consentDate        in any order; the last three may be absent
 
 UTF-8 with or without a byte order mark, or Windows' Turkish code page; LF or CRLF; comma, semicolon or tab, whichever
-the header has, also behind Excel's `sep=;`; fields quoted or not. A quoted field cannot span lines, because no valid
-value does. What is valid in a line is ASCII, so the code page matters only for what is shown of it.
+the header has, also behind Excel's `sep=;`; fields quoted or not, with blanks around them or not. Empty fields behind
+the last column, as spreadsheets leave them, are none. A quoted field cannot span lines, because no valid value does.
+What is valid in a line is ASCII, so the code page matters only for what is shown of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from registry.rules import Line, LineRules
 
 COLUMNS: Final = ("recipient", "type", "status", "source", "recipientType", "consentDate")
 REQUIRED: Final = COLUMNS[:3]
+_BY_NAME: Final = {name.lower(): name for name in COLUMNS}
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 DELIMITERS: Final = ",;\t"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -77,13 +79,16 @@ class Parser:
         for place, raw in enumerate(batch.lines):
             line = pick(raw)
             if line is None:
-                if raw.strip():
+                if not self._columns.is_blank(raw):
                     code = TOO_LONG if len(raw) > IMPORT_LINE_BYTES_MAX else NO_COLUMNS
                     parsed.bad.append((batch.number + place, code, raw))
                 continue
             move = rules(line)
+            if isinstance(move, str) and (trimmed := Line._make(map(bytes.strip, line))) != line:
+                move = rules(trimmed)
             if isinstance(move, str):
-                parsed.bad.append((batch.number + place, move, raw))
+                if not self._columns.is_blank(raw):
+                    parsed.bad.append((batch.number + place, move, raw))
                 continue
             parsed.entries.append((fingerprint(brand, move.channel, move.recipient), move))
             parsed.places.append(place)
@@ -97,9 +102,14 @@ class Columns:
         if header.startswith(_UTF_16):
             raise CsvError("the file is UTF-16; save it as CSV UTF-8")
         text = readable(header.removeprefix(BYTE_ORDER_MARK)).strip(" \r\n")
+        if "\r" in text:
+            raise CsvError("its lines end in CR alone; save it as CSV with the line ends of Windows or Unix")
         self._delimiter = max(DELIMITERS, key=text.count)
         self._separator = self._delimiter.encode()
-        names = [name.strip() for name in next(csv.reader([text], delimiter=self._delimiter), [])]
+        written = [name.strip() for name in next(csv.reader([text], delimiter=self._delimiter), [])]
+        names = [_BY_NAME.get(name.lower(), name) for name in written]
+        while names and not names[-1]:
+            names.pop()
         if unknown := [name for name in names if name not in COLUMNS]:
             raise CsvError(f"unknown column {unknown[0][:40]!r}; the first line must name {', '.join(COLUMNS)}")
         if missing := [name for name in REQUIRED if name not in names]:
@@ -117,9 +127,15 @@ class Columns:
         else:
             fields = raw.rstrip(b"\r\n").split(self._separator)
         if len(fields) != self._width:
-            return None
+            if len(fields) < self._width or any(map(bytes.strip, fields[self._width :])):
+                return None
+            del fields[self._width :]
         fields.append(b"")
         return Line._make(self._order(fields))
+
+    def is_blank(self, raw: bytes) -> bool:
+        """Whether a line has nothing in it: not even in fields, as an empty row of a spreadsheet is written."""
+        return not raw.strip(b'" \t\r\n' + self._separator)
 
     def _quoted(self, raw: bytes) -> list[bytes]:
         if len(raw) > IMPORT_LINE_BYTES_MAX:
