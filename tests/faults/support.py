@@ -128,12 +128,15 @@ class House:
 
     def withdraw(self, who: int) -> bool:
         """As the citizen's page does it, for both families. False: it is recorded, but not acknowledged."""
-        moves = [ret(who, LATER, kind=kind) for kind in (PERSON, MERCHANT)]
         self._then.update({(who, PERSON): False, (who, MERCHANT): True})
-        record(self.ledger, *moves)
+        record(self.ledger, *(ret(who, LATER, kind=kind) for kind in (PERSON, MERCHANT)))
+        return self.acknowledge(who)
+
+    def acknowledge(self, who: int) -> bool:
+        """What a citizen who was told to try again does: the same for a withdrawal that is recorded already."""
         fingerprint = FINGERPRINT(BRAND, Channel.MESAJ, number(who))
         try:
-            self.publisher.publish_now([(fingerprint, one.recipient_type) for one in moves])
+            self.publisher.publish_now([(fingerprint, kind) for kind in (PERSON, MERCHANT)])
         except IndexDown:
             return False
         self._acknowledged.update(dict.fromkeys([(who, PERSON), (who, MERCHANT)], time.monotonic_ns()))

@@ -16,7 +16,7 @@ import pytest
 
 from filters.layout import INDEX_KEY
 from filters.model import Reason
-from tests.conftest import RedisCluster, RedisServer, require, running
+from tests.conftest import RedisCluster, RedisServer, eventually, require, running
 from tests.faults.support import WITHIN_S, Campaign, House, gateway
 
 pytestmark = pytest.mark.interop
@@ -127,8 +127,18 @@ async def test_i5_kills_under_traffic(
                 else:
                     refused += 1
 
+        def mended() -> None:
+            """A withdrawal is tried again until it is acknowledged: else all kills may come before the publisher."""
+            nonlocal acknowledged
+            who = next(leaving)
+            if not house.withdraw(who):
+                eventually(lambda: house.acknowledge(who), within=WITHIN_S, what="the publisher's mending", every=0.05)
+            acknowledged += 1
+
         async def kills() -> None:
-            for _ in range(KILLS):
+            for number in range(KILLS):
+                if number % 3 == 0:
+                    await asyncio.to_thread(mended)
                 await asyncio.to_thread(life)
                 server.kill()
                 if random.random() < 0.5:
@@ -142,5 +152,5 @@ async def test_i5_kills_under_traffic(
         with capsys.disabled():
             print(f"  {KILLS} kills: {campaign}; withdrawals: {acknowledged} acknowledged, {refused} not")
         assert campaign.wrong == []
-        assert acknowledged
+        assert acknowledged >= KILLS // 3
         await index.close()
