@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from filters.model import Brand
 from gateway import keys
 from gateway.config import Config, ConfigError, load
+from gateway.config.national import Known
 from gateway.toml import Problem
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         transition=config.registry.transition,
         metrics=config.registry.metrics,
         api_rates=rates if api.served else None,
-        national=national_of(config),
+        national=national_of(config, secrets.provider),
         api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),
         push_key=secrets.push,
         onboarding=onboarding,
@@ -110,19 +111,24 @@ def onboarding_of(config: Config, key: bytes) -> Onboarding:
     return Onboarding(key, chosen.served, chosen.codes_from, mail_door, sms_door)
 
 
-def national_of(config: Config) -> National | None:
+def national_of(config: Config, key: bytes) -> National | None:
     from registry.sync.settings import Login, National, SyncedBrand
 
     said = config.national
     if said is None:
         return None
-    brands = []
-    for one in said.brands:
-        login = Login(one.login.username, one.login.password)
-        push = None if one.push is None else Login(one.push.username, one.push.password)
-        brands.append(SyncedBrand(one.code, config.brands[one.code].iys_code, login, push))
+    brands = tuple(
+        SyncedBrand(
+            one.code, config.brands[one.code].iys_code, Login(one.login.username, one.login.password), known(one.push)
+        )
+        for one in said.brands
+    )
     times = float(said.pull_s), float(said.upload_s), float(said.result_s), float(said.calls_per_second)
-    return National(said.url, tuple(brands), said.ca_file, *times)
+    def known(one: Known | None) -> Login | None:
+        return None if one is None else Login(one.username, one.password)
+
+    login, push = known(said.login), known(said.push)
+    return National(said.url, brands, said.ca_file, *times, login=login, push=push, approved=said.approved, key=key)
 
 
 def control(path: Path) -> Settings:

@@ -25,6 +25,7 @@ from gateway.cli_common import (
     reachable,
     settings_of,
 )
+from gateway.cli_national_brand import national_brand_app
 from gateway.config import Config
 from gateway.keys import Keys
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 NOT_REGISTERED: Final = "not_registered: the national system has not taken this consent yet (izinli national status)"
 
 national_app = typer.Typer(help="Keep step with the national system.", no_args_is_help=True)
+national_app.add_typer(national_brand_app, name="brand")
 
-Brand = Annotated[int | None, typer.Option("--brand", help="This one only; default: all of [national].")]
+Brand = Annotated[int | None, typer.Option("--brand", help="This one only; default: all that are kept in step.")]
 
 
 @national_app.command()
@@ -46,11 +48,14 @@ def status(config: ConfigFile, brand: Brand = None, as_json: AsJson = False) -> 
 
     with _opened(config, brand) as (sync, brands):
         found: list[Figures] = [figures(sync, one) for one in brands]
+        lost = sorted(sync.brands.unreadable)
     if as_json:
-        print_json({"brands": [one.told() for one in found]})
+        print_json({"brands": [one.told() for one in found], "unreadable": lost})
     else:
         _show(found)
-    if not all(one.well for one in found):
+        for code in lost:
+            console.print(f"brand {code}: its password cannot be read; izinli national brand add gives it another one")
+    if lost or not all(one.well for one in found):
         raise typer.Exit(1)
 
 
@@ -122,13 +127,15 @@ def _opened(config: ConfigFile, brand: int | None) -> Iterator[tuple[Sync, list[
     national = settings.national
     if national is None:
         fail(f"{config}: [national] is not enabled", EX_CONFIG)
-    chosen = [one for one in national.brands if brand in (None, one.code)]
-    if not chosen:
-        known = ", ".join(str(one.code) for one in national.brands)
-        fail(f"--brand {brand}: there is no [[national.brand]] with this code; known: {known}", EX_CONFIG)
     with reachable(), open_registry(settings) as registry:
         sync = Sync(national, registry.ledger, registry.publisher, settings.fingerprint_key)
         try:
+            known = sync.brands.refresh()
+            chosen = [one for one in known if brand in (None, one.code)]
+            if brand is not None and not chosen:
+                codes = ", ".join(str(one.code) for one in known)
+                fix = f"izinli national brand add, or one of these: {codes}"
+                fail(f"--brand {brand}: it is not kept in step: {fix}", EX_CONFIG)
             yield sync, chosen
         finally:
             sync.close()

@@ -48,6 +48,8 @@ Entry = tuple[bytes, Move]  # with its fingerprint
 Entries = Iterable[tuple[bytes, Move, bool]]  # with whether each becomes its key's fold
 Winners = dict[Key, tuple[str, int]]  # the status that each key's fold becomes, and the number of the event
 Judge = Callable[[Move, Consent | None], str | None]
+Registering = Callable[[Connection, Collection[int]], Collection[int]]
+"""Of which of some brands consents count only when the national system has taken them (`registry.sync.brands`)."""
 
 
 class KeyMismatch(Exception):
@@ -72,8 +74,7 @@ class Folds(NamedTuple):
 class Ledger:
     """One database of consents. Thread-safe; a method is one transaction and raises SQLAlchemyError."""
 
-    def __init__(self, engine: Engine, fingerprint: Fingerprinter, registering: Collection[int] = ()) -> None:
-        """`registering`: the brands whose consents count only when the national system has taken them."""
+    def __init__(self, engine: Engine, fingerprint: Fingerprinter, registering: Registering | None = None) -> None:
         self._engine = engine
         self._registering = registering
         self._appending = appending(engine)
@@ -88,7 +89,7 @@ class Ledger:
         fingerprint_key: bytes,
         *,
         refold: bool = False,
-        registering: Collection[int] = (),
+        registering: Registering | None = None,
     ) -> Ledger:
         """Open, migrate and check a ledger. Raises KeyMismatch unless `refold` allows to fold it with the new key."""
         engine = open_engine(url, data_dir)
@@ -254,11 +255,12 @@ class Ledger:
 class Append:
     """The inside of one append transaction."""
 
-    def __init__(self, connection: Connection, bulk: Bulk, registering: Collection[int] = ()) -> None:
+    def __init__(self, connection: Connection, bulk: Bulk, registering: Registering | None = None) -> None:
         self._connection = connection
         self._bulk = bulk
         self._registering = registering
 
+        self._registered: Collection[int] = ()  # of the brands of the entries that are being written
     @property
     def connection(self) -> Connection:
         """For what has to be written together with the events."""
@@ -322,16 +324,17 @@ class Append:
         return seq
 
     def _waits(self, move: Move, origin: str) -> bool:
-        return move.brand in self._registering and not origin.startswith(UNREGISTERED) and waits(move, origin)
+        return move.brand in self._registered and not origin.startswith(UNREGISTERED) and waits(move, origin)
 
     def _awaited(self, entries: Entries, origin: str) -> tuple[Entries, dict[Key, Status] | None]:
         """The statuses that stand under the keys of these entries, if one of them may have to wait; else None."""
-        if not self._registering:
+        if self._registering is None:
             return entries, None
         entries = list(entries)
         if not any(self._waits(move, origin) or origin == MISSING for _, move, _ in entries):
             return entries, None
         return entries, {key: one.status for key, one in self.folds({entry[0] for entry in entries}).items()}
+        self._registered = self._registering(self._connection, {move.brand for _, move, _ in entries})
 
     def _upsert(self, winners: Winners) -> None:
         """Sorted by fingerprint: each page of the primary key is visited once."""

@@ -1,6 +1,6 @@
 """What monitoring asks of the registry: is it level, and does anything become late? (`[registry] metrics`)
 
-Served by itself, on an address that is not the citizens'. Labels are brand codes of the configuration and states of an
+Served by itself, on an address that is not the citizens'. Labels are codes of brands and states of an
 upload; every row is there from the start. What the ledger cannot tell now is left out, and `izinli_registry_up` is 0.
 """
 
@@ -24,13 +24,13 @@ Clock = Callable[[], datetime]
 
 
 class Figures(Collector):
-    """As they are when somebody asks. `brands` are those kept in step with the national system."""
+    """As they are when somebody asks. `brands()` are those kept in step with the national system."""
 
     def __init__(
         self,
         ledger: Ledger,
         loop: PublisherLoop,
-        brands: Sequence[int],
+        brands: Callable[[], Sequence[int]],
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._ledger = ledger
@@ -55,7 +55,8 @@ class Figures(Collector):
         yield from told
 
     def _national(self) -> Iterator[Metric]:
-        if not self._brands:
+        brands = self._brands()
+        if not brands:
             return
         events = GaugeMetricFamily(
             "izinli_registry_national_events", "Events for the national system, by state.", labels=("brand", "state")
@@ -68,7 +69,7 @@ class Figures(Collector):
         )
         now = self._clock()
         with self._ledger.engine.connect() as connection:
-            for brand in self._brands:
+            for brand in brands:
                 for state, count in outbox.figures(connection, brand).items():
                     events.add_metric((str(brand), state), count)
                 left.add_metric((str(brand),), _seconds_left(outbox.oldest_due(connection, brand), now))

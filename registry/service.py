@@ -26,7 +26,7 @@ from registry.evidence.daily import Daily
 from registry.export import export
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
-from registry.ledger import Ledger
+from registry.ledger import Ledger, Registering
 from registry.limits import PUBLISHER_STOP_SECONDS
 from registry.national.app import beside, create_api
 from registry.national.rates import Rates
@@ -43,6 +43,7 @@ from registry.verify import Verification
 from registry.web import WebServer
 
 
+from registry.sync.brands import registering
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the control plane needs to know."""
@@ -67,9 +68,9 @@ class Settings:
     onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
 
     @property
-    def registering(self) -> frozenset[int]:
-        """The brands whose consents count only when the national system has taken them."""
-        return self.national.codes if self.national is not None else frozenset()
+    def registering(self) -> Registering | None:
+        """Which brands' consents count only when the national system has taken them."""
+        return registering(self.national) if self.national is not None else None
 
 
 class Registry(NamedTuple):
@@ -220,9 +221,9 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret)
         if settings.national is not None:
             key = settings.fingerprint_key
-            stack.enter_context(keeping_step(settings.national, registry.ledger, registry.publisher, key, app))
+            step = keeping_step(settings.national, registry.ledger, registry.publisher, key, app)
+            synced = stack.enter_context(step).codes
         if settings.metrics is not None:
-            synced = [brand.code for brand in settings.national.brands] if settings.national is not None else []
             stack.enter_context(metrics.served(metrics.Figures(registry.ledger, loop, synced), *settings.metrics))
         if onboarding is not None:
             onboarding.add_to(app)
@@ -235,6 +236,7 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         daily.start()
         if api is not None:
             api.start()
+        synced: Callable[[], Sequence[int]] = list
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
         try:
             server.run(sockets=None if sock is None else [sock])

@@ -13,6 +13,8 @@ from gateway.config.values import secret_file
 from gateway.toml import Table, meant
 
 LIVE: Final = "https://api.iys.org.tr"
+NAMED: Final = "named"
+ALL: Final = "all"
 _SECONDS_MAX: Final = 24 * 3600
 
 
@@ -44,6 +46,9 @@ class National:
     upload_s: int = 30
     result_s: int = 300
     calls_per_second: int = 5
+    login: Known | None = None  # of an intermediary, for brands that name none
+    push: Known | None = None  # for brands that name none
+    approved: bool = False  # whether all approved brands are kept in step, with `login`
 
 
 def read_national(table: Table, codes: Collection[int], home: Path) -> National | None:
@@ -59,34 +64,40 @@ def read_national(table: Table, codes: Collection[int], home: Path) -> National 
     upload_s = table.number("upload_seconds", usual.upload_s, 1, _SECONDS_MAX)
     result_s = table.number("result_seconds", usual.result_s, 0, _SECONDS_MAX)
     per_second = table.number("calls_per_second", usual.calls_per_second, 1, 10)
-    brands = tuple(_brand(one, codes, home) for one in table.tables("brand"))
+    login = _known(table, "username", "password_file", home, required=False)
+    push = _known(table, "push_username", "push_password_file", home, required=False)
+    approved = table.choice("brands", (NAMED, ALL), NAMED) == ALL
+    if approved and login is None:
+        table.note("brands", '"all" needs a login that may act for all', "add username and password_file to [national]")
+    brands = tuple(_brand(one, codes, home, login, push) for one in table.tables("brand"))
     seen: set[int] = set()
     for one, brand in zip(table.tables("brand"), brands, strict=True):
         if brand.code in seen:
             one.note("code", f"brand {brand.code} is here twice")
         seen.add(brand.code)
-    if enabled and not brands:
-        table.note("enabled", "there is no [[national.brand]]", "add the brands that are kept in step")
     table.finish()
     trusted = str(home / ca_file) if ca_file else ""
-    return National(url, brands, trusted, pull_s, upload_s, result_s, per_second) if enabled else None
+    times = pull_s, upload_s, result_s, per_second
+    return National(url, brands, trusted, *times, login, push, approved) if enabled else None
 
 
-def _brand(table: Table, codes: Collection[int], home: Path) -> NationalBrand:
+def _brand(
+    table: Table, codes: Collection[int], home: Path, usual: Known | None, usual_push: Known | None
+) -> NationalBrand:
     code = table.number("code", 0, 0, 2**31 - 1)
     if code not in codes:
         table.note("code", f"there is no [[brand]] with code {code}", meant(str(code), map(str, codes)))
-    login = _known(table, "username", "password_file", home, required=True)
+    login = _known(table, "username", "password_file", home, required=usual is None)
     push = _known(table, "push_username", "push_password_file", home, required=False)
     table.finish()
-    return NationalBrand(code, login or Known("", b""), push)
+    return NationalBrand(code, login or usual or Known("", b""), push or usual_push)
 
 
 def _known(table: Table, user_key: str, file_key: str, home: Path, *, required: bool) -> Known | None:
     username, name = table.text(user_key, required=required), table.text(file_key, required=required)
     if not required and bool(username) != bool(name):
         table.note(user_key if name else file_key, "is missing", f"{user_key} and {file_key} belong together")
-    if ":" in username and not required:
+    if ":" in username and user_key.startswith("push"):
         table.note(user_key, "may have no colon", "HTTP Basic ends the user name there")
     password = secret_file(table, file_key, home, name) if name else b""
     try:

@@ -21,6 +21,7 @@ from registry.publish import Publisher
 from registry.rules import TURKEY
 from registry.sync import daily
 from registry.sync.apply import Taker, forget
+from registry.sync.brands import Brands
 from registry.sync.client import Client, Fault
 from registry.sync.codes import Then, wait_s
 from registry.sync.outbox import oldest_due
@@ -59,7 +60,8 @@ class Sync:
         self.wire = Wire(self.client, self.tokens, self.state, Taker(ledger, publisher, clock))
         self.stopping = threading.Event()
         """Once it is set, what is under way ends at its next step."""
-        self.uploads = {one.code: Upload(self.wire, ledger, one, national.result_s) for one in national.brands}
+        self.brands = Brands(national, ledger.engine)
+        self._uploads: dict[int, tuple[SyncedBrand, Upload]] = {}
 
     def close(self) -> None:
         self.client.close()
@@ -68,13 +70,21 @@ class Sync:
         """What was pushed. Raises SQLAlchemyError or IndexDown."""
         return take_rows(self.wire, brand, rows)
 
+    def upload(self, brand: SyncedBrand) -> Upload:
+        """The one of a brand, until it has another login."""
+        kept = self._uploads.get(brand.code)
+        if kept is None or kept[0] != brand:
+            kept = brand, Upload(self.wire, self.ledger, brand, self.national.result_s)
+            self._uploads[brand.code] = kept
+        return kept[1]
+
     # each for one brand, alone; raises Fault, Busy, IndexDown or SQLAlchemyError
 
     def pull(self, brand: SyncedBrand) -> Pulled:
         return self._alone(brand, lambda prolong: pull(self.wire, brand, prolong))
 
     def push(self, brand: SyncedBrand) -> int:
-        return self._alone(brand, self.uploads[brand.code].step)
+        return self._alone(brand, self.upload(brand).step)
 
     def reconcile(self, brand: SyncedBrand) -> Reconciled:
         return self._alone(brand, lambda prolong: reconcile(self.wire, self.ledger, brand, prolong))
@@ -124,10 +134,19 @@ class SyncLoop:
 
     def run(self) -> None:
         while not self._stop.is_set():
-            for brand in self._sync.national.brands:
+            for brand in self._brands():
                 if not self._stop.is_set():
                     self.turn(brand)
             self._stop.wait(min(SYNC_TICK_SECONDS, self._sync.national.upload_s, self._sync.national.pull_s))
+
+    def _brands(self) -> tuple[SyncedBrand, ...]:
+        """All of now; while the ledger does not answer nobody can work on one."""
+        try:
+            return self._sync.brands.refresh()
+        except SQLAlchemyError as fault:
+            logger.warning("national_waits", step="brands", error=type(fault).__name__)
+            self._stop.wait(FAULT_SECONDS)
+            return ()
 
     def turn(self, brand: SyncedBrand) -> None:
         """What is due for a brand."""

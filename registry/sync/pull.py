@@ -55,7 +55,7 @@ class Wire(NamedTuple):
 
 def base(brand: SyncedBrand) -> str:
     """Where a brand's paths begin."""
-    return f"/sps/{brand.iys_code}/brands/{brand.code}"
+    return f"/sps/{brand.iys_code}/brands/{brand.there}"
 
 
 def pull(wire: Wire, brand: SyncedBrand, prolong: Callable[[], None]) -> Pulled:

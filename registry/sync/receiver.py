@@ -35,6 +35,7 @@ from registry.sync.settings import Login, SyncedBrand
 from registry.sync.wire import rows_of, without_tests
 
 PATH: Final = "/national/push/{brand}"
+CODE_DIGITS: Final = 10  # 2^31 - 1 has as many
 _decode = msgspec.json.Decoder().decode
 
 
@@ -47,8 +48,9 @@ class Take(Protocol):
 class Receiver:
     """Lives in one event loop; closed after it."""
 
-    def __init__(self, brands: tuple[SyncedBrand, ...], take: Take) -> None:
-        self._brands = {str(brand.code): brand for brand in brands if brand.push is not None}
+    def __init__(self, find: Callable[[int], SyncedBrand | None], take: Take) -> None:
+        """`find` knows a brand by its code and does not block."""
+        self._find = find
         self._take = take
         self._threads = ThreadPoolExecutor(SYNC_PUSH_THREADS, thread_name_prefix="push")
         self._under_way: set[asyncio.Future[object]] = set()
@@ -63,7 +65,7 @@ class Receiver:
 
     async def receive(self, brand: str, request: Request) -> Response:
         """200, 400, 401, 408, 413 or 503."""
-        known = self._brands.get(brand)
+        known = self._find(int(brand)) if brand.isascii() and brand.isdecimal() and len(brand) <= CODE_DIGITS else None
         if not may(known.push if known else None, request.headers.get("authorization", "")) or known is None:
             return _answer(401, "user name and password are wrong", {"www-authenticate": 'Basic realm="push"'})
         deadline = asyncio.get_running_loop().time() + SYNC_PUSH_SECONDS
@@ -76,7 +78,7 @@ class Receiver:
         return await self._in_time(known, without_tests(rows), deadline)
 
     async def _in_time(self, brand: SyncedBrand, rows: list[Any], deadline: float) -> Response:
-        if any(_brand_of(row) not in ("", str(brand.code)) for row in rows):
+        if any(_brand_of(row) not in ("", str(brand.there)) for row in rows):
             return _answer(400, "a move of another brand")
         if len(self._under_way) >= SYNC_PUSH_THREADS + SYNC_PUSHES_WAITING_MAX:
             return _later("busy")

@@ -11,21 +11,23 @@ from fastapi import FastAPI
 from registry.ledger import Ledger
 from registry.limits import SYNC_STOP_SECONDS
 from registry.publish import Publisher
+from registry.sync.brands import Brands
 from registry.sync.loop import Sync, SyncLoop
 from registry.sync.receiver import Receiver
 from registry.sync.settings import National
 
 
 @contextmanager
-def running(national: National, ledger: Ledger, publisher: Publisher, secret: bytes, app: FastAPI) -> Iterator[None]:
-    """Until the end of the context; a call that is under way then is waited for, or given up and done again."""
+def running(national: National, ledger: Ledger, publisher: Publisher, secret: bytes, app: FastAPI) -> Iterator[Brands]:
+    """Until the end of the context, which knows the brands; a call that is under way then is waited for, or given up
+    and done again."""
     sync = Sync(national, ledger, publisher, secret)
-    receiver = Receiver(national.brands, sync.take)
+    receiver = Receiver(sync.brands.known, sync.take)
     receiver.add_to(app)
     thread = threading.Thread(target=SyncLoop(sync).run, name="national", daemon=True)
     thread.start()
     try:
-        yield
+        yield sync.brands
     finally:
         sync.stopping.set()
         thread.join(SYNC_STOP_SECONDS)

@@ -1,7 +1,9 @@
 """What the client of the national system remembers: how far it is, what it was told, what waits to be told there.
 
 `national_move` is what the national system says that it holds, of the last days: it knows repetitions by it, and the
-file of a day is compared with it. Tokens are sealed (`registry.national.seal`).
+file of a day is compared with it. `national_receipt` is the evidence that it took an event; rows of `national_upload`
+go when nobody can do anything with them any more. Tokens are sealed (`registry.national.seal`), passwords of
+`national_brand` too (`registry.providers.vault`).
 """
 
 from __future__ import annotations
@@ -81,4 +83,27 @@ national_token = Table(
     Column("refresh", LargeBinary, nullable=False),  # sealed; empty: none
     Column("refresh_until", BigInteger, nullable=False),
     Column("blocked_until", BigInteger, nullable=False),  # nobody asks before
+)
+
+national_receipt = Table(
+    "national_receipt",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=False),  # consent_event.seq
+    Column("transaction_id", Text, nullable=False),  # there; "": it did not say
+    Column("created", Text, nullable=False),  # creationDate there, Turkey time; "": it did not say
+    Column("heard_at", BigInteger, nullable=False),  # Unix time: when we were told
+)
+
+national_brand = Table(
+    "national_brand",
+    metadata,
+    Column("code", BigInteger, primary_key=True, autoincrement=False),  # here
+    Column("iys_code", BigInteger, nullable=False),  # there
+    Column("brand_code", BigInteger, nullable=False),  # there
+    Column("username", Text, nullable=False),  # "": the login of the configuration
+    Column("password", LargeBinary, nullable=False),  # sealed; empty without a user name
+    Column("push_username", Text, nullable=False),  # of the national system here; "": that of the configuration
+    Column("push_password", LargeBinary, nullable=False),
+    Column("added_by", Text, nullable=False),  # `registry.evidence.actors`
+    Column("added_at", BigInteger, nullable=False),  # Unix time
 )

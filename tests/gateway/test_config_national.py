@@ -53,11 +53,11 @@ def problems(home: Path, text: str) -> list[str]:
 def test_nothing_is_asked_of_the_national_system_unless_it_is_enabled(tmp_path: Path) -> None:
     assert read(tmp_path, "").national is None
     assert read(tmp_path, "[national]\n" + BRAND).national is None
-    assert national_of(read(tmp_path, "")) is None
+    assert national_of(read(tmp_path, ""), b"") is None
 
 
 def test_what_is_usual(tmp_path: Path) -> None:
-    national = national_of(read(tmp_path, ENABLED + BRAND))
+    national = national_of(read(tmp_path, ENABLED + BRAND), b"")
     assert national is not None
     assert (national.url, national.pull_s, national.result_s) == ("https://api.iys.org.tr", 600.0, 300.0)
     (brand,) = national.brands
@@ -68,7 +68,7 @@ def test_what_is_usual(tmp_path: Path) -> None:
 
 def test_a_receiver(tmp_path: Path) -> None:
     push = 'push_username = "iys"\npush_password_file = "national.pass"\n'
-    national = national_of(read(tmp_path, ENABLED + BRAND + push))
+    national = national_of(read(tmp_path, ENABLED + BRAND + push), b"")
     assert national is not None
     push_login = national.brands[0].push
     assert push_login is not None
@@ -78,7 +78,9 @@ def test_a_receiver(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (ENABLED, "there is no [[national.brand]]"),
+        (ENABLED + 'brands = "all"\n', "needs a login that may act for all"),
+        (ENABLED + 'brands = "some"\n', "brands"),
+        (ENABLED + 'username = "api@firma.test"\n', "belong together"),
         (ENABLED + 'url = "http://api.example.com.tr"\n' + BRAND, "must begin with https://"),
         (ENABLED + 'url = "https://u:p@api.example.com.tr"\n' + BRAND, "not a web address"),
         (ENABLED + 'url = "nonsense"\n' + BRAND, "not a web address"),

@@ -21,7 +21,7 @@ DAY, LATER = "2026-03-03 10:00:00", "2026-03-03 11:00:00"
 
 @pytest.fixture
 def ledger(tmp_path: Path, ledger_url: str) -> Iterator[Ledger]:
-    one = Ledger.open(ledger_url, tmp_path / "data", KEY, registering={BRAND})
+    one = Ledger.open(ledger_url, tmp_path / "data", KEY, registering=lambda _, brands: {BRAND})
     yield one
     one.close()
 

@@ -30,6 +30,7 @@ from registry.national.state import Api, Options
 from registry.publish import Publisher
 from registry.rules import Move
 from registry.schema import LEDGER_FILE, consent_event
+from registry.sync.brands import registering
 from registry.sync.loop import Sync
 from registry.sync.outbox import oldest_due
 from registry.sync.settings import Login, National, SyncedBrand
@@ -167,7 +168,7 @@ def there(directory: Path, clock: Clock, *, rates: Rates = FREE, url: str = "sql
 def here(directory: Path, port: int, clock: Clock, *, url: str = "sqlite", **changed: Any) -> Iterator[Here]:
     national = National(f"http://127.0.0.1:{port}", (SYNCED,), result_s=0, per_second=0, timeout_s=20)
     national = replace(national, **changed)
-    with open_ledger(url, directory, registering=national.codes) as (ledger, writer, publisher):
+    with open_ledger(url, directory, registering=registering(national)) as (ledger, writer, publisher):
         sync = Sync(national, ledger, publisher, KEY, clock)
         try:
             yield Here(ledger, writer, publisher, sync, clock)

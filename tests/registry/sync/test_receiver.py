@@ -28,7 +28,7 @@ MAY = (PUSHER.username, PUSHER.password.decode())
 def http(we: Here) -> Iterator[httpx.Client]:
     """Speaks to our receiver as the national system does."""
     app = FastAPI()
-    receiver = Receiver((SYNCED,), we.sync.take)
+    receiver = Receiver({SYNCED.code: SYNCED}.get, we.sync.take)
     receiver.add_to(app)
     port = free_port()
     server = WebServer(app, "127.0.0.1", port)

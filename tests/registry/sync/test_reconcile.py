@@ -70,10 +70,10 @@ def test_a_rejection_that_was_lost_there_is_sent_again(we: Here, national: There
     record(we.ledger, onay(1, DAY))
     we.say(ret(1, LATER), origin="link")
     with we.ledger.append() as log:  # as if it had been taken
-        we.sync.uploads[SYNCED.code].outbox.settle(log.connection, [2], "done")
-    we.sync.uploads[SYNCED.code].outbox.feed()
+        we.sync.upload(SYNCED).outbox.settle(log.connection, [2], "done")
+    we.sync.upload(SYNCED).outbox.feed()
     with we.ledger.append() as log:
-        we.sync.uploads[SYNCED.code].outbox.settle(log.connection, [2], "done")
+        we.sync.upload(SYNCED).outbox.settle(log.connection, [2], "done")
     assert we.sync.reconcile(SYNCED).sent == 1
     we.settled()
     assert national.holds(ret(1)) is Status.RET
