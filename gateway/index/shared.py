@@ -277,9 +277,11 @@ class RedisIndex:
 
     def _heard_state(self, reading: _Reading, replies: list[Any] | None) -> None:
         """None: it will not come."""
+        # Parts know their reading: if it went on knowing them, whole batches would wait for the collector of cycles.
+        parts, reading.parts = reading.parts, []
         if replies is None:
             reading.status = Status.failed(Fault.DOWN, self._read.epoch, self._read.age_s)
-            for part in reading.parts:
+            for part in parts:
                 part.answer(Reason.INDEX_DOWN)
             return
         reading.status = status = self._understand(reading, *replies)
@@ -288,7 +290,7 @@ class RedisIndex:
             self._known.set()
         if Fault.UNVOUCHED in status.faults and (state := self._nodes.state) is not None:
             self._nodes.doubt(state)
-        for part in reading.parts:
+        for part in parts:
             if part.replies is not None:
                 self._judge(part, status)
 

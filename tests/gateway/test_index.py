@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from gateway import limits
 from gateway.index.interface import Answers, Fault
 from gateway.index.shared import RedisIndex
 from tests.conftest import RedisServer, eventually_async
-from tests.gateway.asking import ask, becomes, citizen
+from tests.gateway.asking import ask, becomes, citizen, citizens
 from tests.gateway.conftest import BIREYSEL, KEY, TACIR, Asking, Written, written_to
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -25,6 +26,22 @@ async def test_members_are_found_and_others_are_not(written: Written) -> None:
     batch = [citizen(b"m%d" % number) for number in range(0, 1000, 7)]
     assert await ask(index, *batch) == [number < 500 for number in range(0, 1000, 7)]
     assert index.status.reason is None
+    await index.close()
+
+
+async def test_what_was_answered_is_not_left_to_the_collector_of_cycles(written: Written) -> None:
+    """A batch holds its messages: in cycles some ten thousand of them lay about before each look of the collector."""
+    written.build(b"m1@example.test")
+    index = written.open()
+    await index.start()
+    gc.collect()
+    gc.disable()
+    try:
+        await ask(index, *citizens(50))
+        left = sum(isinstance(one, Asking) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left == 0
     await index.close()
 
 
