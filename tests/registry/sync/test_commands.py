@@ -128,13 +128,44 @@ def test_without_a_national_system_there_is_nothing_to_do(config: Path) -> None:
     assert izinli("national", "status", "-c", config, "--brand", "7").exit_code == 78
 
 
-def test_serve_keeps_step_by_itself(config: Path, national: There) -> None:
-    declared(config, 1, 2)
+def added(config: Path, *more: str) -> Result:
+    files = ("--password-file", config.parent / "keys/national.pass")
+    return izinli("national", "brand", "add", "-c", config, *WHO, "--user", USER, *files, *more)
+
+
+def without_brands(config: Path) -> None:
+    config.write_text(config.read_text().rpartition("[[national.brand]]")[0])
+
+
+def test_brands_by_hand(config: Path) -> None:
+    assert added(config).exit_code == 78, "it stands in the configuration"
+    without_brands(config)
+    listed = ("national", "brand", "list", "-c", config, "--json")
+    assert json.loads(izinli(*listed).stdout)["brands"] == []
+    assert (added(config, "--push-user", "iys").exit_code, added(config, "--brand", "7").exit_code) == (65, 65)
+    assert izinli("national", "brand", "add", "-c", config, *WHO).exit_code == 65, "there is no login for it"
+    assert added(config, "--iys-code", "700100", "--brand-code", "700101").exit_code == 0
+    (one,) = json.loads(izinli(*listed).stdout)["brands"]
+    assert (one["code"], one["iysCode"], one["brandCode"], one["user"]) == (BRAND, 700100, 700101, USER)
+    assert PASSWORD.decode() not in izinli(*listed[:-1]).stdout
+    (key,) = config.parent.rglob("provider.key")
+    key.write_text("00" * 64)
+    assert json.loads(izinli(*listed).stdout)["unreadable"] == [BRAND]
+    assert izinli("national", "status", "-c", config).exit_code == 1
+    remove = ("national", "brand", "remove", "-c", config, *WHO)
+    assert [izinli(*remove).exit_code for _ in range(2)] == [0, 65]
+
+
+def test_serve_keeps_step_by_itself_with_a_brand_that_comes_later(config: Path, national: There) -> None:
+    without_brands(config)
     page = int(config.read_text().split('bind = "127.0.0.1:')[1].split('"')[0])
     command = [sys.executable, "-m", "gateway.cli", "serve", "-c", str(config), "--only", "registry"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: accepts(page), within=60, what="the registry")
+            push = config.parent / "keys/push.pass"
+            assert added(config, "--push-user", PUSHER.username, "--push-password-file", str(push)).exit_code == 0
+            declared(config, 1, 2)
             eventually(lambda: found(config, 1)["outcome"] == "pass", within=90, what="the consent", every=0.1)
             assert national.holds(onay(1)) is Status.ONAY
             moved = row(2, "RET", minutes_ago(1), transaction="1" * 64)
