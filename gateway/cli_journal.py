@@ -12,7 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway import journal_check, seals
-from gateway.cli_common import EX_DATAERR, AsJson, ConfigFile, console, fail, load_config, print_json, progress_bar
+from gateway.cli_common import (
+    EX_DATAERR,
+    EX_UNAVAILABLE,
+    AsJson,
+    ConfigFile,
+    console,
+    fail,
+    load_config,
+    print_json,
+    progress_bar,
+)
 
 journal_app = typer.Typer(help="The record of decisions: is it whole, and as it was written?", no_args_is_help=True)
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -41,7 +51,10 @@ def verify(
             done += octets
             bar.update(task, completed=done, done=done)
 
-        found = journal_check.verify(directory, kept, advance)
+        try:
+            found = journal_check.verify(directory, kept, advance)
+        except OSError as error:
+            fail(f"the journal cannot be read: {error}", EX_UNAVAILABLE)
     if as_json:
         print_json({"whole": not any(one.faults for one in found), "workers": [asdict(one) for one in found]})
     else:

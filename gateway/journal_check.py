@@ -30,10 +30,11 @@ class Found:
 
 def verify(directory: Path, kept: str = "", progress: Progress = lambda octets: None) -> list[Found]:
     """Each worker's journal. `kept` is a digest that was noted elsewhere: some seal must have it. Raises OSError."""
-    workers = [_Worker(number, progress) for number in sorted(seals.journals(directory))]
     files = seals.journals(directory)
+    numbers = sorted(files) or ([0] if kept else [])  # of a journal that is not there, the digest is missing too
+    workers = [_Worker(number, progress) for number in numbers]
     for worker in workers:
-        worker.read(files[worker.found.worker])
+        worker.read(seals.chained(files.get(worker.found.worker, [])))
     if kept and not any(kept in worker.digests for worker in workers):
         for worker in workers:
             worker.found.faults.append(
@@ -50,6 +51,7 @@ class _Worker:
         self._before: Path | None = None  # the file before, when its end is known
 
     def read(self, files: list[Path]) -> None:
+        """All files of the worker, in the order in which they were written."""
         for journal in files:
             self.found.files += 1
             try:
@@ -71,6 +73,9 @@ class _Worker:
         self.digests.add(header.digest)
         if first:
             self.found.follows = header.follows
+            before = None if header.follows is None else seals.position(journal.with_name(header.follows))
+            if header.follows is not None and (before is None or before.worker != self.found.worker):
+                self._fault(journal, f"follows {header.follows}, which is no file of this worker")
         elif header.follows is None:
             self._fault(journal, "begins a chain of its own, as when two processes write at the same time")
         elif self._before is not None and (header.follows, header.digest) != (self._before.name, self.found.digest):

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Annotated, BinaryIO, Final, NamedTuple, cast
 
 import msgspec
 
@@ -31,7 +31,9 @@ BEGINNING: Final = bytes(32)
 _JOURNAL: Final = re.compile(r"decisions-([0-9]{8}T[0-9]{6})-([0-9]+)(?:-([0-9]+))?\.ndjson")
 BLOCK_OCTETS: Final = 1 << 20
 
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
+_HEADER_OCTETS_MAX: Final = 1024  # a digest and a file's name
 DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
 """What `contents` raises on reading when a compressed file is not whole."""
 
@@ -39,7 +41,7 @@ DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
 class Header(msgspec.Struct, forbid_unknown_fields=True):
     """What a journal file follows."""
 
-    digest: str
+    digest: Digest
     follows: str | None = None
 
 
@@ -49,7 +51,7 @@ class Seal(msgspec.Struct, forbid_unknown_fields=True):
     at: str
     octets: int
     lines: int
-    digest: str
+    digest: Digest
 
 
 class Position(NamedTuple):
@@ -86,6 +88,34 @@ def read(journal: Path) -> tuple[Header, list[Seal]]:
     first, *rest = journal.with_suffix(".seals").read_bytes().split(b"\n")
     whole = [line for line in rest if line.endswith(b"}")]
     return msgspec.json.decode(first, type=Header), [msgspec.json.decode(line, type=Seal) for line in whole]
+
+
+def chained(journals: list[Path]) -> list[Path]:
+    """The files of one worker in the order in which they were written: each behind the one that it follows.
+
+    Their names tell the order as far as the clock did, and it may have been set back. What follows none of them comes
+    in the order of the names.
+    """
+    names = {path.name for path in journals}
+    behind: dict[str | None, list[Path]] = {}
+    for path in journals:
+        follows = _followed(path)
+        behind.setdefault(follows if follows in names else None, []).append(path)
+    ordered: list[Path] = []
+    waiting = behind.pop(None, [])[::-1]
+    while waiting:
+        ordered.append(waiting.pop())
+        waiting += behind.pop(ordered[-1].name, [])[::-1]
+    return ordered + [path for ring in behind.values() for path in ring]  # nobody wrote such ones
+
+
+def _followed(journal: Path) -> str | None:
+    """What a file says that it follows."""
+    try:
+        with journal.with_suffix(".seals").open("rb") as file:
+            return msgspec.json.decode(file.readline(_HEADER_OCTETS_MAX), type=Header).follows
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def contents(journal: Path) -> BinaryIO:
@@ -164,7 +194,7 @@ class Chain:
 
     def _inherit(self, new: Path, at: str) -> tuple[bytes, str | None]:
         """What an earlier process of this worker came to, in which file; what it left unsealed is sealed."""
-        earlier = [path for path in journals(self._directory).get(self._worker, []) if path != new]
+        earlier = [path for path in chained(journals(self._directory).get(self._worker, [])) if path != new]
         for journal in reversed(earlier):
             try:
                 digest = _finished(journal, at)

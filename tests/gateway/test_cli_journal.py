@@ -14,6 +14,8 @@ __all__ = ["config"]
 def test_verify_says_which_lines_were_changed(config: Path) -> None:
     nothing = izinli("journal", "verify", "-c", config)
     assert (nothing.returncode, nothing.stdout) == (0, "there is no journal yet\n")
+    gone = izinli("journal", "verify", "-c", config, "--digest", "0" * 63 + "1")
+    assert (gone.returncode, "no seal has the digest" in gone.stdout) == (1, True)
     directory = config.parent / "izinli-data/journal"
     journal = Journal(directory, 0)
     assert journal.write([b'{"id":"1"}\n', b'{"id":"2"}\n'])
@@ -30,3 +32,7 @@ def test_verify_says_which_lines_were_changed(config: Path) -> None:
     changed = izinli("journal", "verify", "-c", config)
     assert changed.returncode == 1
     assert "lines 1 to 2, sealed at" in changed.stdout.replace("\n", " ")
+    path.unlink()
+    path.mkdir()
+    unreadable = izinli("journal", "verify", "-c", config)
+    assert (unreadable.returncode, unreadable.stderr.startswith("the journal cannot be read")) == (69, True)

@@ -250,3 +250,33 @@ def test_an_inspector_can_compute_it_without_us(tmp_path: Path) -> None:
         assert digest.hex() == seal["digest"]
         done = seal["octets"]
     assert done == len(content)
+
+
+def test_a_clock_that_was_set_back_is_no_fault(tmp_path: Path) -> None:
+    """Names no longer tell the order; what follows what does. A file that goes missing shows as ever."""
+    clock = Clock()
+    for start in (1000, 5000, 3000, 3500, 6000, 5500):
+        clock.now = start
+        written(tmp_path, clock, files=1)
+        assert one(tmp_path).faults == []
+    assert one(tmp_path).files == 6
+    gone = tmp_path / sorted(path.name for path in tmp_path.glob("*.ndjson"))[1]
+    without_both(gone)
+    assert [fault for fault in one(tmp_path).faults if "does not follow" in fault]
+
+
+def test_a_file_that_was_given_to_another_worker_shows(tmp_path: Path) -> None:
+    last = written(tmp_path, Clock())[-1]
+    for path in (last, last.with_suffix(".seals")):
+        path.rename(path.with_name(path.name.replace("-0.", "-1.")))
+    _, other = verify(tmp_path)
+    assert len(other.faults) == 1
+    assert "no file of this worker" in other.faults[0]
+
+
+@pytest.mark.parametrize("digest", ["z" * 64, "00", "é" * 64])
+def test_a_digest_that_is_none_is_said_to_be_unreadable(tmp_path: Path, digest: str) -> None:
+    seals_file = written(tmp_path, Clock())[1].with_suffix(".seals")
+    head, *rest = seals_file.read_text().splitlines(keepends=True)
+    seals_file.write_text(json.dumps({**json.loads(head), "digest": digest}) + "\n" + "".join(rest))
+    assert any("its seals cannot be read" in fault for fault in one(tmp_path).faults)
