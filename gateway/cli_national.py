@@ -119,9 +119,11 @@ def _each(
 
 @contextmanager
 def _opened(config: ConfigFile, brand: int | None) -> Iterator[tuple[Sync, list[SyncedBrand]]]:
+    from registry import log
     from registry.service import open_registry
     from registry.sync.loop import Sync
 
+    log.for_command()
     loaded = load_config(config)
     settings = settings_of(loaded, keys_of(loaded, create=False))
     national = settings.national

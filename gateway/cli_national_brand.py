@@ -117,8 +117,10 @@ def remove(config: ConfigFile, brand: Code) -> None:
 
 @contextmanager
 def _opened(config: Path) -> Iterator[tuple[Settings, National, Engine]]:
+    from registry import log
     from registry.service import open_ledger
 
+    log.for_command()
     loaded = load_config(config)
     settings = settings_of(loaded, keys_of(loaded, create=False))
     if settings.national is None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 logger: Any = structlog.get_logger("izinli")
+_PROCESSORS: Final = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.JSONRenderer(ensure_ascii=False),
+]
 
 
 def configure(process: str, *, level: int = logging.INFO) -> None:
     """Set up logging for this process; `process` stands in each line."""
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
+        processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -29,6 +30,12 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
     library.handlers[:] = [_Unfilled()]
     library.setLevel(logging.WARNING)
     library.propagate = False
+
+
+def for_command() -> None:
+    """Set up logging for a command, whose standard output belongs to its answer."""
+    if not structlog.is_configured():
+        structlog.configure(processors=_PROCESSORS, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 class _Unfilled(logging.Handler):
