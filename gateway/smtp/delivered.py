@@ -8,8 +8,8 @@ a client that left before our answer, and for a next hop that answers after our 
     settle    before the answer: who has it, and whose copy is still under way
     late      a copy that was under way has an ending after all
 
-An entry is a keyed digest of sender, recipient and message (promise I9). `delivered_sqlite` keeps entries on one
-machine, `delivered_redis` for several gateways that take each other's retries.
+An entry is a keyed digest of sender, recipient and message (promise I9); what is said of it begins with the fate.
+`delivered_sqlite` keeps entries on one machine, `delivered_redis` for several gateways that take each other's retries.
 
 What cannot be read defers: sending could be the second time. What cannot be written is kept here and written later; if
 this worker ends first, the retry sends twice. It is never lost: nobody is told 250 for a copy that was not taken.
@@ -17,6 +17,7 @@ this worker ends first, the retry sends twice. It is never lost: nobody is told 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -33,7 +34,7 @@ READ, WRITE = DELIVERED_FAULTS
 
 
 class Fate(Enum):
-    """What is known of one recipient's copy; the value is how it is written."""
+    """What is known of one recipient's copy; the value is the letter it is written with."""
 
     TAKEN = b"1"
     UNDER_WAY = b"?"  # the next hop has it all and has not answered
@@ -42,8 +43,12 @@ class Fate(Enum):
 Fates = list[Fate | None]  # None: nothing is known
 
 
+Said = list[bytes | None]  # of each entry; None: nothing
+
+
 class Store(Protocol):
-    """Where entries are kept. Nothing raises; callbacks come in the loop, possibly at once."""
+    """Where entries are kept, with a few octets said of each. Nothing raises; callbacks come in the loop, possibly at
+    once."""
 
     @property
     def is_empty(self) -> bool:
@@ -52,10 +57,10 @@ class Store(Protocol):
     async def start(self) -> None:
         """Reach for it; its absence is no error."""
 
-    def read(self, entries: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
+    def read(self, entries: Sequence[bytes], done: Callable[[Said | None], None]) -> None:
         """`done` hears of each entry, or None: it cannot be read."""
 
-    def write(self, entries: Sequence[bytes], fate: Fate, keep_s: int, done: Callable[[bool], None]) -> None:
+    def write(self, entries: Sequence[bytes], said: bytes, keep_s: int, done: Callable[[bool], None]) -> None:
         """Keep all of them for so long; `done` hears whether that is certain."""
 
     def forget(self, entries: Sequence[bytes]) -> None:
@@ -76,29 +81,56 @@ class Message:
     A mail server that hands a message on while it receives it (Postfix's `smtpd_proxy_filter`) puts a new Received
     field in front at each try. So of a message with a Message-ID, which is what makes it this one message (RFC 5322
     §3.6.4), the trace fields in front do not count. Without one everything counts: two reports alike are two messages.
+
+    An entry is found by the header section and the size, because to read each large message through for what is known
+    of hardly any takes long. What stands there says of which content, all of it, so that no other is taken for it.
     """
 
-    __slots__ = ("_content", "_digest", "_key", "_sender")
+    __slots__ = ("_content", "_digest", "_is_of", "_key", "_sender", "_start")
 
     def __init__(self, key: bytes, sender: bytes, content: bytes) -> None:
         self._key = key
         self._sender = sender
-        self._content: bytes | memoryview = content
+        self._content = content
+        self._start = 0  # of what counts
         self._digest = b""
+        self._is_of = b""
 
     def entry(self, path: bytes) -> bytes:
         """Of one recipient."""
         if not self._digest:
-            self._digest = sha256(memoryview(self._content)[trace.length(self._content) :]).digest()
-            self._content = b""
+            content = self._content
+            self._start, end = trace.identity(content)
+            named = content[self._start : end]
+            self._digest = sha256(b"%d:%b" % (len(content) - self._start, named)).digest()
         said = b"%d:%b%b" % (len(self._sender), self._sender, path)
         return blake2b(said + self._digest, digest_size=DIGEST_OCTETS, key=self._key, person=_PERSON).digest()
 
     def entries(self, paths: Iterable[bytes]) -> list[bytes]:
         return [self.entry(path) for path in paths]
 
+    def said(self, fate: Fate) -> bytes:
+        """How the fate of a copy is written; to be asked after an `entry`."""
+        if not self._is_of:
+            content = sha256(memoryview(self._content)[self._start :]).digest()
+            is_of = blake2b(content, digest_size=DIGEST_OCTETS, key=self._key, person=_CONTENT)
+            self._is_of = is_of.hexdigest().encode()
+            self._content = b""
+        return fate.value + self._is_of
+
+    def fates(self, said: Said) -> Fates | None:
+        """What was read of `entries`; None: it is not ours, so nobody knows."""
+        if said.count(None) == len(said):
+            return [None] * len(said)
+        meant = {None: None, **{self.said(fate): fate for fate in Fate}}
+        if any(one is not None and _SAID.fullmatch(one) is None for one in said):
+            return None
+        return [meant.get(one) for one in said]
+
 
 _PERSON: Final = b"izinli:delivered"
+_CONTENT: Final = b"izinli:content"
+_SAID: Final = re.compile(rb"[1?][0-9a-f]{%d}" % (2 * DIGEST_OCTETS))
 
 
 class Delivered:
@@ -111,7 +143,7 @@ class Delivered:
         self._metrics = metrics
         self._key = key
         self._clock = clock
-        self._unwritten: dict[bytes, tuple[Fate, float]] = {}  # and until when it counts
+        self._unwritten: dict[bytes, tuple[bytes, float]] = {}  # and until when it counts
         self._writing = False
         self._failing: set[str] = set()  # of READ and WRITE
         self._polls = 0  # since it was looked at
@@ -146,13 +178,12 @@ class Delivered:
             return
         entries = message.entries(paths)
 
-        def heard(fates: Fates | None) -> None:
-            self._went(fates is not None, READ)
-            if fates is not None and self._unwritten:
+        def heard(said: Said | None) -> None:
+            if said is not None and self._unwritten:
                 known = self._unwritten
-                fates = [
-                    known[entry][0] if entry in known else fate for entry, fate in zip(entries, fates, strict=True)
-                ]
+                said = [known[entry][0] if entry in known else one for entry, one in zip(entries, said, strict=True)]
+            fates = None if said is None else message.fates(said)
+            self._went(fates is not None, READ)
             done(fates)
 
         self._store.read(entries, heard)
@@ -175,7 +206,7 @@ class Delivered:
         ):
             if paths:
                 due += 1
-                self._write(message.entries(paths), fate, keep_s, written)
+                self._write(message.entries(paths), message.said(fate), keep_s, written)
         written()
 
     def late(self, message: Message, path: bytes, *, taken: bool) -> None:
@@ -207,23 +238,23 @@ class Delivered:
             del self._unwritten[entry]
         oldest = next(iter(self._unwritten.values()), None)
         if oldest is not None:
-            fate, expires = oldest
+            said, expires = oldest
             alike = [entry for entry, known in self._unwritten.items() if known == oldest]
-            self._write_again(alike[: limits.SMTP_DELIVERED_AT_ONCE], fate, expires)
+            self._write_again(alike[: limits.SMTP_DELIVERED_AT_ONCE], said, expires)
 
-    def _write(self, entries: list[bytes], fate: Fate, keep_s: int, then: Callable[[], None]) -> None:
+    def _write(self, entries: list[bytes], said: bytes, keep_s: int, then: Callable[[], None]) -> None:
         def done(is_written: bool) -> None:
             self._went(is_written, WRITE)
             for entry in entries:
                 self._unwritten.pop(entry, None)
                 if not is_written:
-                    self._keep(entry, fate, keep_s)
+                    self._keep(entry, said, keep_s)
             then()
 
-        self._store.write(entries, fate, keep_s, done)
+        self._store.write(entries, said, keep_s, done)
 
-    def _write_again(self, entries: list[bytes], fate: Fate, expires: float) -> None:
-        known = (fate, expires)
+    def _write_again(self, entries: list[bytes], said: bytes, expires: float) -> None:
+        known = (said, expires)
 
         def done(is_written: bool) -> None:
             self._writing = False
@@ -234,11 +265,11 @@ class Delivered:
                         del self._unwritten[entry]
 
         self._writing = True
-        self._store.write(entries, fate, max(1, int(expires - self._clock())), done)
+        self._store.write(entries, said, max(1, int(expires - self._clock())), done)
 
-    def _keep(self, entry: bytes, fate: Fate, keep_s: int) -> None:
+    def _keep(self, entry: bytes, said: bytes, keep_s: int) -> None:
         if len(self._unwritten) < limits.SMTP_DELIVERED_UNWRITTEN_MAX:
-            self._unwritten[entry] = (fate, float(int(self._clock()) + keep_s))
+            self._unwritten[entry] = (said, float(int(self._clock()) + keep_s))
         else:
             self._metrics.delivered_failures["lost"] += 1
 

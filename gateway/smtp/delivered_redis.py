@@ -1,6 +1,6 @@
 """The memory of mixed endings in Redis, for gateways that take each other's retries.
 
-    izinli:delivered:<digest>    "1" the recipient has the message, "?" its copy is under way; EX as long as it counts
+    izinli:delivered:<digest>    "1…" the recipient has the message, "?…" its copy is under way; EX as long as it counts
 
 A question is one GET for each recipient of a message, beside those of the other messages of the same loop tick.
 """
@@ -14,10 +14,9 @@ from typing import Any, Final
 from filters.index_url import IndexUrl
 from gateway import limits
 from gateway.index.commands import Commands
-from gateway.smtp.delivered import Fate, Fates
+from gateway.smtp.delivered import Said
 
 PREFIX: Final = "izinli:delivered:"
-_FATES: Final[dict[Any, Fate | None]] = {None: None, **{fate.value: fate for fate in Fate}}
 _PROBES: Final = [f"{PREFIX}probe:{number}" for number in range(256)]  # more than a cluster has servers
 _PROBE_KEPT_S: Final = 60  # if we end before it is deleted
 _DAY_S: Final = 24 * 3600
@@ -37,17 +36,10 @@ class RedisStore:
     async def start(self) -> None:
         await self._commands.start()
 
-    def read(self, entries: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
-        def heard(replies: list[Any] | None) -> None:
-            try:
-                fates = None if replies is None else [_FATES[reply] for reply in replies]
-            except (KeyError, TypeError):  # not a value of ours
-                fates = None
-            done(fates)
+    def read(self, entries: Sequence[bytes], done: Callable[[Said | None], None]) -> None:
+        self._commands.ask([("GET", PREFIX + entry.hex()) for entry in entries], done)
 
-        self._commands.ask([("GET", PREFIX + entry.hex()) for entry in entries], heard)
-
-    def write(self, entries: Sequence[bytes], fate: Fate, keep_s: int, done: Callable[[bool], None]) -> None:
+    def write(self, entries: Sequence[bytes], said: bytes, keep_s: int, done: Callable[[bool], None]) -> None:
         if not self._has_room(len(entries)):
             done(False)
             return
@@ -55,7 +47,7 @@ class RedisStore:
         def heard(replies: list[Any] | None) -> None:
             done(replies is not None and replies.count(_OK) == len(entries))
 
-        self._commands.ask([("SET", PREFIX + entry.hex(), fate.value, "EX", keep_s) for entry in entries], heard)
+        self._commands.ask([("SET", PREFIX + entry.hex(), said, "EX", keep_s) for entry in entries], heard)
 
     def forget(self, entries: Sequence[bytes]) -> None:
         self._commands.ask([("DEL", PREFIX + entry.hex()) for entry in entries], lambda _replies: None)

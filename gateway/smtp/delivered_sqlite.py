@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import limits
-from gateway.smtp.delivered import Fate, Fates
+from gateway.smtp.delivered import Said
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -49,7 +49,7 @@ class SqliteStore:
     async def start(self) -> None:
         return
 
-    def read(self, entries: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
+    def read(self, entries: Sequence[bytes], done: Callable[[Said | None], None]) -> None:
         now = int(self._clock())
         try:
             database = self._opened or self._open()
@@ -57,11 +57,11 @@ class SqliteStore:
         except sqlite3.Error:
             done(None)
             return
-        done([None if row is None else Fate(row[0]) for row in rows])
+        done([None if row is None else row[0] for row in rows])
 
-    def write(self, entries: Sequence[bytes], fate: Fate, keep_s: int, done: Callable[[bool], None]) -> None:
+    def write(self, entries: Sequence[bytes], said: bytes, keep_s: int, done: Callable[[bool], None]) -> None:
         try:
-            self._put(entries, fate, keep_s)
+            self._put(entries, said, keep_s)
         except sqlite3.Error:
             done(False)
             return
@@ -124,7 +124,7 @@ class SqliteStore:
         finally:
             database.execute(f"PRAGMA busy_timeout = {int(limits.SMTP_DELIVERED_BUSY_S * 1000)}")
 
-    def _put(self, entries: Sequence[bytes], fate: Fate, keep_s: int) -> None:
+    def _put(self, entries: Sequence[bytes], said: bytes, keep_s: int) -> None:
         """Raises sqlite3.Error."""
         now = int(self._clock())
         database = self._opened or self._open()
@@ -134,4 +134,4 @@ class SqliteStore:
             (count,) = database.execute("SELECT count(*) FROM entry").fetchone()
             if count + len(entries) > limits.SMTP_DELIVERED_ROWS_MAX:
                 raise sqlite3.DataError("the memory of mixed endings is full")
-            database.executemany(_WRITE, [(entry, fate.value, now + keep_s) for entry in entries])
+            database.executemany(_WRITE, [(entry, said, now + keep_s) for entry in entries])

@@ -66,16 +66,17 @@ def hops(content: bytes) -> int:
     return _header(content).lower().count(b"\r\nreceived:")
 
 
-def length(content: bytes | memoryview) -> int:
-    """How many octets of trace stand in front of a message that has a Message-ID; 0 of one that has none.
+def identity(content: bytes) -> tuple[int, int]:
+    """Where the octets stand by which a retry is recognised: of a message with a Message-ID the header section, of
+    any other all of it.
 
-    These are the fields that a mail server puts on top of what it takes in, anew at each try.
+    The trace in front of a Message-ID is not among them: a mail server puts it on top anew at each try.
     """
-    header = _header(bytes(content))
+    header = _header(content)
     if b"\r\nmessage-id:" not in header.lower():
-        return 0
+        return 0, len(content)
     found = _TRACE.match(header)
-    return found.end() - 2 if found is not None else 0
+    return found.end() - 2 if found is not None else 0, len(header) - 2
 
 
 def declared_kind(content: bytes) -> bytes | None:
