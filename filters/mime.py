@@ -56,6 +56,10 @@ class Entity(NamedTuple):
 # The header section: fields, each with its folded lines.
 _SECTION: Final = repeated(rb"[!-9;-~]++[ \t]*+:[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+(?:\r\n|\Z)")
 _FIELD: Final = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?:\r\n)?")
+# Of `Entity.head`: the fields that say what an entity is.
+_MEANT: Final = re.compile(
+    rb"\n(content-(?:type|transfer-encoding|disposition))([ \t]*+):([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)"
+)
 _TOP: Final = re.compile(rb"[!-9;-~]++[ \t]*+:|\r\n")
 _ENVELOPE_LINE: Final = re.compile(rb">*From [^\r\n]*\r\n")
 
@@ -66,7 +70,6 @@ _OUT_OF_COMMENT: Final = re.compile(rb'"(?:[^"\\]|\\.?)*+(?:"|\Z)|\(', re.DOTALL
 _IN_COMMENT: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _DELIMITER_END: Final = re.compile(rb"(--)?+[ \t]*+(\r\n|\Z)")
 
-_MEANT: Final = frozenset((b"content-type", b"content-transfer-encoding", b"content-disposition"))
 _TEXT: Final = frozenset((b"text/plain", b"text/html"))
 _ENCRYPTED: Final = frozenset((b"multipart/encrypted", b"application/pkcs7-mime", b"application/x-pkcs7-mime"))
 _SIGNED: Final = b"multipart/signed"
@@ -130,14 +133,14 @@ def _content(
     """What the Content- fields say: `type`, `parameters`, `encoding`, `attached` and `named` of an `Entity`."""
     values: dict[bytes, bytes] = {}
     offset = start - 1
-    for field in fields(head, b"content-"):
-        name = field[1]
-        if name in _MEANT:
-            value = message[offset + field.start(2) : offset + field.end(2)]
-            if values.setdefault(name, value) != value:
-                raise Unfit(f"two different {name.decode()} fields")
-            if not head.startswith(b":", field.end(1)):  # RFC 5322 §4.5 allows a blank, many readers don't
-                raise Unfit(f"a blank before the colon of {name.decode()}")
+    for field in _MEANT.finditer(head):
+        name, blank = field.group(1, 2)
+        begin, end = field.span(3)
+        value = message[offset + begin : offset + end]
+        if values.setdefault(name, value) != value:
+            raise Unfit(f"two different {name.decode()} fields")
+        if blank:  # RFC 5322 §4.5 allows it, many readers don't
+            raise Unfit(f"a blank before the colon of {name.decode()}")
     if not values:
         return default, {}, b"7bit", False, False
     written = (
