@@ -6,6 +6,9 @@
 The filter only ever says "not listed" (promise I1: every pass is an answer of the index). It is silent while it is not
 level (`gateway.index.changes`), and while the index is known to be one that nobody may believe: then every question is
 deferred by the index itself.
+
+It also rests while nearly everybody has consented, as in a campaign to a list that was cleaned: then it would cost more
+than it saves. Each second it is tried again.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Final
 
 from filters.key import split
 from filters.model import Reason, RecipientType
+from gateway import limits
 from gateway.index.changes import Follower
 from gateway.index.interface import Asked, ConsentIndex, Done, Status
 from gateway.metrics import Metrics
@@ -29,6 +33,9 @@ class FilteredIndex:
         self._index = index
         self._follower = follower
         self._metrics = metrics
+        self._looked = 0  # members looked for in this second …
+        self._absent = 0  # … and of them certainly absent
+        self._rests = False
 
     @property
     def status(self) -> Status:
@@ -45,7 +52,7 @@ class FilteredIndex:
     def ask(self, questions: Sequence[Asked], done: Done) -> None:
         bloom, additions = self._follower.bloom, self._follower.additions
         counted = self._metrics.index_filter
-        if bloom is None or additions is None or not self._may_answer():
+        if self._rests or bloom is None or additions is None or not self._may_answer():
             counted["bypassed"] += len(questions)
             self._index.ask(questions, done)
             return
@@ -65,6 +72,11 @@ class FilteredIndex:
         counted["absent"] += len(absent)
         counted["maybe"] += maybe
         counted["bypassed"] += len(others) - maybe  # TACIR: nothing proves that they have not refused
+        self._looked += len(absent) + maybe
+        self._absent += len(absent)
+        self._rests = (
+            self._looked >= limits.FILTER_LOOKED_MIN and self._absent * limits.FILTER_ABSENT_ONE_IN < self._looked
+        )
         if others:
             self._index.ask(others, done)
         if absent:
@@ -72,6 +84,8 @@ class FilteredIndex:
 
     def poll(self) -> None:
         self._index.poll()
+        self._looked = self._absent = 0
+        self._rests = False
         follower, metrics = self._follower, self._metrics
         bloom = follower.bloom
         metrics.index_filter_level = int(self._may_answer())

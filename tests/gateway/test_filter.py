@@ -100,6 +100,34 @@ async def test_a_batch_is_answered_as_without_the_filter(
         assert 200 <= maybe < 210  # members, and hardly a false alarm
 
 
+async def test_it_rests_while_nearly_everybody_has_consented(
+    written: Written, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    members = citizens(limits.FILTER_LOOKED_MIN)
+    written.build(*(one.recipient for one in members if one.recipient))
+    async with filtered(redis_server, tmp_path) as house:
+        assert await each(house.index, members[:-1]) == [True] * (len(members) - 1)
+        assert await ask(house.index, members[-1]) == [True]
+        house.counted()
+        assert await ask(house.index, citizen(b"other"), members[0]) == [False, True], "the index knows it as well"
+        assert house.counted() == (0, 0, 2)
+        await house.level()  # as once a second
+        assert await ask(house.index, citizen(b"other"), members[0]) == [False, True]
+        assert house.counted() == (1, 1, 0)
+
+
+async def test_it_goes_on_while_one_in_four_has_not_consented(
+    written: Written, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    members, others = citizens(3 * limits.FILTER_LOOKED_MIN), citizens(limits.FILTER_LOOKED_MIN + 20, b"other")
+    written.build(*(one.recipient for one in members if one.recipient))
+    async with filtered(redis_server, tmp_path) as house:
+        await each(house.index, members + others)
+        house.counted()
+        assert await ask(house.index, citizen(b"another"), members[0]) == [False, True]
+        assert house.counted() == (1, 1, 0)
+
+
 async def test_a_withdrawal_is_asked_for_and_a_grant_is_heard_of(
     written: Written, redis_server: RedisServer, tmp_path: Path
 ) -> None:
