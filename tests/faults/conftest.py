@@ -1,5 +1,5 @@
-"""The registry's PostgreSQL, for faults in which the ledger's kind matters."""
+"""The registry's ledgers, its PostgreSQL too, for faults in which the ledger's kind matters."""
 
-from tests.registry.conftest import postgres_server, postgres_url
+from tests.registry.conftest import ledgers, postgres_server, postgres_template, postgres_url
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["ledgers", "postgres_server", "postgres_template", "postgres_url"]

@@ -18,6 +18,7 @@ from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
 from tests.conftest import RedisServer, free_port, unavailable
+from tests.ledgers import TEMPLATE_DATABASE, migrated, migrated_once
 from tests.registry.support import KEY
 
 DEBIAN = "postgresql/*/bin/postgres"
@@ -55,14 +56,40 @@ def postgres_server() -> Iterator[str]:
             subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, **user)  # type: ignore[call-overload]
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards."""
-    name = f"test_{os.urandom(4).hex()}"
+@pytest.fixture(scope="session", autouse=True)
+def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """New SQLite ledgers of this process cost a copy, not a migration."""
+    with migrated_once(tmp_path_factory.mktemp("ledger")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database that is migrated and has nothing in it."""
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"{postgres_server}/{name}"
+        connection.execute(f"CREATE DATABASE {TEMPLATE_DATABASE}")
+    migrated(f"{postgres_server}/{TEMPLATE_DATABASE}", tmp_path_factory.mktemp("nothing"))
+    return TEMPLATE_DATABASE
+
+
+def _database(server: str, template: str) -> Iterator[str]:
+    name = f"test_{os.urandom(4).hex()}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield f"{server}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a new database, dropped afterwards; it has a ledger's tables already."""
+    yield from _database(postgres_server, postgres_template)
+
+
+@pytest.fixture
+def postgres_bare_url(postgres_server: str) -> Iterator[str]:
+    """The same without any table."""
+    yield from _database(postgres_server, "template1")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.interop)])

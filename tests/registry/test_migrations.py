@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
@@ -15,6 +16,12 @@ from registry.schema import downgrade, metadata, open_engine, upgrade
 assert service  # it imports every module that has tables
 TABLES = {"alembic_version", *metadata.tables}
 EVENTS = 1003  # more than one seal has
+
+
+@pytest.fixture
+def postgres_url(postgres_bare_url: str) -> str:
+    """What `ledger_url` asks for; elsewhere it has its tables already."""
+    return postgres_bare_url
 
 
 def test_up_and_down_and_up_again(tmp_path: Path, ledger_url: str) -> None:
