@@ -86,25 +86,30 @@ class Message:
     of hardly any takes long. What stands there says of which content, all of it, so that no other is taken for it.
     """
 
-    __slots__ = ("_content", "_digest", "_is_of", "_key", "_sender", "_start")
+    __slots__ = ("_content", "_hash", "_is_named", "_is_of", "_key", "_sender", "_start")
 
-    def __init__(self, key: bytes, sender: bytes, content: bytes) -> None:
+    def __init__(self, key: bytes, keyed: blake2b, sender: bytes, content: bytes) -> None:
         self._key = key
+        self._hash = keyed  # of the key, then also of the message, and never of a recipient
         self._sender = sender
         self._content = content
         self._start = 0  # of what counts
-        self._digest = b""
+        self._is_named = False
         self._is_of = b""
 
     def entry(self, path: bytes) -> bytes:
         """Of one recipient."""
-        if not self._digest:
-            content = self._content
+        if not self._is_named:
+            content, sender = self._content, self._sender
             self._start, end = trace.identity(content)
-            named = content[self._start : end]
-            self._digest = sha256(b"%d:%b" % (len(content) - self._start, named)).digest()
-        said = b"%d:%b%b" % (len(self._sender), self._sender, path)
-        return blake2b(said + self._digest, digest_size=DIGEST_OCTETS, key=self._key, person=_PERSON).digest()
+            sizes = (len(sender), len(content) - self._start, end - self._start)
+            self._hash = self._hash.copy()
+            self._hash.update(b"%d %d %d %b" % (*sizes, sender))
+            self._hash.update(memoryview(content)[self._start : end])
+            self._is_named = True
+        state = self._hash.copy()
+        state.update(path)
+        return state.digest()
 
     def entries(self, paths: Iterable[bytes]) -> list[bytes]:
         return [self.entry(path) for path in paths]
@@ -142,6 +147,7 @@ class Delivered:
         self._store = store
         self._metrics = metrics
         self._key = key
+        self._keyed = blake2b(digest_size=DIGEST_OCTETS, key=key, person=_PERSON)
         self._clock = clock
         self._unwritten: dict[bytes, tuple[bytes, float]] = {}  # and until when it counts
         self._writing = False
@@ -169,7 +175,7 @@ class Delivered:
 
     def message(self, sender: bytes, content: bytes) -> Message:
         """To speak of; nothing is computed before it is needed."""
-        return Message(self._key, sender, content)
+        return Message(self._key, self._keyed, sender, content)
 
     def read(self, message: Message, paths: Sequence[bytes], done: Callable[[Fates | None], None]) -> None:
         """`done` hears what is known of each recipient, or None: that cannot be told now."""

@@ -16,7 +16,7 @@ from gateway import limits
 from gateway.config import Config, ConfigError, load
 from gateway.init import init
 from gateway.metrics import Metrics
-from gateway.smtp.delivered import Delivered, Fate, Fates, Message, Store
+from gateway.smtp.delivered import Delivered, Fate, Fates, Store
 from gateway.smtp.delivered_redis import PREFIX, RedisStore
 from gateway.smtp.delivered_sqlite import SqliteStore
 from tests.conftest import RedisCluster, RedisSentinel, RedisServer, eventually_async, require, running
@@ -89,9 +89,9 @@ async def test_it_holds_exactly_what_it_was_told(store: Opened) -> None:
 
 async def test_i2_another_content_under_the_same_header_is_another_message(store: Opened) -> None:
     """An entry is found by header section and size; it is believed for its content alone."""
-    other = WITH_ID.replace(b"body", b"elsd")
-    assert Message(b"k", SENDER, other).entry(PATH) == Message(b"k", SENDER, WITH_ID).entry(PATH)
+    other = WITH_ID.replace(b"body", b"else")
     async with opened(store()) as memory, opened(store()) as sibling:
+        assert memory.message(SENDER, other).entry(PATH) == memory.message(SENDER, WITH_ID).entry(PATH)
         await settle(memory, [PATH], [OTHER], content=WITH_ID)
         assert [await fate(sibling, SENDER, path, WITH_ID) for path in (PATH, OTHER)] == [Fate.TAKEN, Fate.UNDER_WAY]
         assert [await fate(sibling, SENDER, path, other) for path in (PATH, OTHER)] == [None, None]
@@ -100,13 +100,12 @@ async def test_i2_another_content_under_the_same_header_is_another_message(store
 
 async def test_what_others_wrote_there_tells_nothing(store: Opened) -> None:
     """Promise I4: it defers, for who can say what it was to mean."""
-    entry = Message(b"k", SENDER, CONTENT).entry(PATH)
     for said in (b"", b"1", b"2" + b"0" * 32, b"1" + b"g" * 32):
         async with opened(store()) as memory:
             there = store()
             written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             await there.start()
-            there.write([entry], said, 60, written.set_result)
+            there.write([memory.message(SENDER, CONTENT).entry(PATH)], said, 60, written.set_result)
             assert await written
             assert await unreadable(memory)
             await there.close()
