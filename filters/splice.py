@@ -76,9 +76,10 @@ def insert(message: bytes, part: Entity, notice: Notice, link_length: int = LINK
     if splice is None:
         raise Unfit("a text part has an unknown transfer encoding")
     # A message without 8-bit octets may go where none are taken, whatever its parts call themselves (RFC 6152 §3).
-    if splice is _identity and part.type != b"text/html" and (part.encoding == b"7bit" or message.isascii()):
+    markup = part.type == b"text/html"
+    if splice is _identity and not markup and (part.encoding == b"7bit" or message.isascii()):
         codec = "ascii"
-    return splice(message, part, _Block(notice, part, codec, link_length))
+    return splice(message, part, _Block(notice, part, codec, link_length, markup))
 
 
 class _Block(NamedTuple):
@@ -88,10 +89,7 @@ class _Block(NamedTuple):
     part: Entity
     codec: letters.Codec
     link_length: int
-
-    @property
-    def markup(self) -> bool:
-        return self.part.type == b"text/html"
+    markup: bool
 
     def segments(self, quoted: bool) -> tuple[bytes, ...]:
         """The encoded notice, cut at its links; CRLF between its lines, none around it."""
