@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.markup import escape
 
-from filters.passwords import SALT_OCTETS, make
 from gateway.cli_common import (
     EX_CANTCREAT,
     EX_CONFIG,
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from registry.providers.states import Action
     from registry.providers.store import Change, Provider
     from registry.service import Registry
-
-PASSWORD_OCTETS = 24  # of chance
 
 provider_app = typer.Typer(help="Who applied to send: approve, reject, suspend.", no_args_is_help=True)
 
@@ -129,15 +125,12 @@ def approve(
     ] = None,
 ) -> None:
     """Give the brands their codes, and the provider a user of the API. Cut short, it may be repeated."""
-    from registry.providers.states import State
+    from registry.providers import approval
 
     with _office(config) as office, _delivery(credentials_file) as deliver:
-        service, loaded = office.service, office.config
-        one = service.providers.get(number)
-        user = _has_user(office, one)
-        if one.state is not State.APPROVED or user:
-            start = loaded.registry.onboarding.codes_from
-            one = service.providers.approve(number, _now(), _operator(), reason, start=start, taken=loaded.brands)
+        service, engine = office.service, office.registry.ledger.engine
+        codes = approval.Codes(office.config.registry.onboarding.codes_from, office.config.brands)
+        one = approval.approve(engine, service.providers, number, codes, _now(), (_operator(), reason))
         service.brands.refresh()
         console.print(f"approved: provider {number}, iysCode {one.iys_code}")
         for name, code in one.brands:
@@ -230,29 +223,19 @@ def _delivery(path: Path | None) -> Iterator[int | None]:
             path.unlink()
 
 
-def _has_user(office: _Office, one: Provider) -> bool:
-    from registry.national.access import Access
-
-    return Access(office.registry.ledger.engine).login(_user(one)) is not None
-
-
 def _give_credentials(office: _Office, one: Provider, deliver: int | None) -> None:
     """A new user of the API, whose password is shown once and kept as a hash."""
-    from registry.national.access import Access
+    from registry.providers import approval
 
-    name, password = _user(one), secrets.token_urlsafe(PASSWORD_OCTETS)
-    hashed = make(password.encode(), secrets.token_bytes(SALT_OCTETS))
-    if deliver is not None:
-        os.write(deliver, f"user = {name}\npassword = {password}\n".encode())
-        os.fsync(deliver)
-    Access(office.registry.ledger.engine).add(name, hashed, dict.fromkeys(one.codes, True), _now())
+    def keep(given: approval.Credentials) -> None:
+        if deliver is not None:
+            os.write(deliver, f"user = {given.user}\npassword = {given.password}\n".encode())
+            os.fsync(deliver)
+
+    given = approval.give_user(office.registry.ledger.engine, one, _now(), _operator(), keep)
     if deliver is None:
-        console.print(f"API user      {name}")
-        console.print(f"API password  {password}    (it is shown this once)", soft_wrap=True)
-
-
-def _user(one: Provider) -> str:
-    return f"provider-{one.iys_code}"
+        console.print(f"API user      {given.user}")
+        console.print(f"API password  {given.password}    (it is shown this once)", soft_wrap=True)
 
 
 def _now() -> datetime:

@@ -59,15 +59,15 @@ class Access:
         self._engine = engine
         self._writing = appending(engine)
 
-    def add(self, name: str, password: Hash, grants: Mapping[int, bool], now: datetime) -> None:
-        """A new client. Raises ClientExists."""
+    def add(self, name: str, password: Hash, grants: Mapping[int, bool], now: datetime, actor: str = "cli") -> None:
+        """A new client; `actor` lets it in. Raises ClientExists."""
         row = {"name": name, "password": str(password), "created_at": _utc(now)}
         granted = [{"client": name, "brand": brand, "may_write": write} for brand, write in grants.items()]
         try:
             with self._writing.begin() as connection:
                 connection.execute(insert(api_client).values(row))
                 connection.execute(insert(api_grant), granted)
-                write_audit(connection, "cli", "client-add", now, detail=f"{name}: {shown(grants)}")
+                write_audit(connection, actor, "client-add", now, detail=f"{name}: {shown(grants)}")
         except IntegrityError:
             raise ClientExists(name) from None
 
