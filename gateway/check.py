@@ -26,6 +26,7 @@ def _taken(config: Config) -> list[Problem]:
     wanted: list[tuple[tuple[str | int, ...], Bind]] = [
         (("registry", "bind"), config.registry.bind),
         (("admin", "bind"), config.admin),
+        *([(("registry", "admin"), config.registry.admin.bind)] if config.registry.admin is not None else []),
         *((("listener", at, "bind"), one.bind) for at, one in enumerate(config.listeners)),
     ]
     found: list[Problem] = []

@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 
 from filters.model import Channel, RecipientType
+from gateway.cli_admin import admin_app
 from gateway.cli_api import api_user_app
 from gateway.cli_backup import backup, restore
 from gateway.cli_common import (
@@ -45,6 +46,7 @@ app = typer.Typer(help="Commercial messages go only where consent stands.", no_a
 app.command("import")(import_consents)
 app.command("export")(export_consents)
 app.add_typer(index_app, name="index")
+app.add_typer(admin_app, name="admin")
 app.add_typer(api_user_app, name="api-user")
 app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")

@@ -23,6 +23,7 @@ from gateway.config.national import Known
 from gateway.toml import Problem
 
 if TYPE_CHECKING:
+    from registry.admins.serving import AdminPages
     from registry.providers.service import Onboarding
     from registry.service import Settings
     from registry.sync.settings import National
@@ -92,12 +93,20 @@ def settings_of(config: Config, secrets: keys.Keys) -> Settings:
         internal_secret=secrets.internal,
         transition=config.registry.transition,
         metrics=config.registry.metrics,
+        admin=admin_pages_of(config),
         api_rates=rates if api.served else None,
         national=national_of(config, secrets.provider),
         api_manners=Manners(delay, api.push_private, unknown_merchants_rejected=api.reject_unknown_merchants),
         push_key=secrets.push,
         onboarding=onboarding,
     )
+
+
+def admin_pages_of(config: Config) -> AdminPages | None:
+    from registry.admins.serving import AdminPages
+
+    chosen = config.registry.admin
+    return None if chosen is None else AdminPages(*chosen.bind, chosen.url, chosen.certificate)
 
 
 def onboarding_of(config: Config, key: bytes) -> Onboarding:

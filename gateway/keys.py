@@ -4,7 +4,8 @@
     keys/link-<id>.key      32 octets in hex, id 0 to 7; the highest id mints new links, all of them read old ones
     keys/internal.key       32 octets in hex; with it a gateway hands rejections to its registry. It may be replaced.
     keys/push.key           32 octets in hex; seals passwords of those who are told of moves. Registries alone need it.
-    keys/provider.key       64 octets in hex; seals what applicants say of themselves. Registries alone need it.
+    keys/provider.key       64 octets in hex; seals what applicants say of themselves, and what admins
+                            log in with. Registries alone need it.
 
 Both planes need the same ones. They are made once, where the registry runs, and copied to gateways elsewhere.
 """

@@ -172,3 +172,19 @@ SYNC_PUSH_SECONDS: Final = 4.0  # for an answer; the national system waits for f
 SYNC_PUSH_THREADS: Final = 2
 SYNC_PUSHES_WAITING_MAX: Final = 20  # for one of the two; more are told to come again
 SYNC_STOP_SECONDS: Final = 10.0  # for the call that is under way; what is given up is done again
+
+# The admins' page. A stolen password leaves an attacker to guess codes: three of a million are good at a time.
+ADMIN_BODY_OCTETS_MAX: Final = 8192  # a reason at its longest has 6000, percent-encoded
+ADMIN_THREADS: Final = 2  # a login takes 50 ms of a core
+ADMIN_WAITING_MAX: Final = 40  # for one of them; more are told to come again
+ADMIN_TRIES_BURST: Final = 10  # logins of one address, good ones too; an office shares one
+ADMIN_TRIES_PER_SECOND: Final = 1 / 30
+ADMIN_NAME_TRIES_BURST: Final = 10  # of one name, wherever from
+ADMIN_NAME_TRIES_PER_SECOND: Final = 1 / 300  # with the password known, a code is guessed in three years on average
+ADMIN_IDLE_SECONDS: Final = 15 * 60  # without a request a session ends
+ADMIN_SESSION_SECONDS: Final = 8 * 3600  # and after a day's work in any case
+ADMIN_SEEN_SECONDS: Final = 15  # between two notes that a session is used
+ADMIN_PAGE_ROWS: Final = 50
+ADMIN_EVENTS_MAX: Final = 100  # of a recipient that are shown; `izinli evidence` has them all
+ADMIN_SKIP_MAX: Final = 100_000  # rows of the audit that can be paged back; the database holds the others
+ADMIN_CODE_CHARACTERS_MAX: Final = 64  # of a code that is looked at; a recovery code has 14

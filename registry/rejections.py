@@ -30,6 +30,7 @@ from registry.publish import Publisher
 from registry.rules import HS_SOURCES, Move
 
 ORIGIN: Final = "sms"
+CALLER: Final = "call"  # a citizen told an operator (`registry.admins.consents`)
 
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
 

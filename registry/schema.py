@@ -58,7 +58,7 @@ consent_event = Table(
     Column("source", Text, nullable=False),
     Column("consent_date", Text, nullable=False),  # Turkey time, as the national system writes it
     Column("recorded_at", Text, nullable=False),  # UTC, ISO 8601
-    Column("origin", Text, nullable=False),  # how it came here: import, declare, link, oneclick, sms
+    Column("origin", Text, nullable=False),  # how it came here: import, declare, link, oneclick, sms, call
     Index("consent_event_recipient", "recipient"),
 )
 

@@ -15,12 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from fastapi import FastAPI
+
 from filters.index_url import IndexUrl
 from filters.link import LinkMinter
 from filters.model import Brand, Channel, RecipientType
 from filters.transition import LAW, Window
 from registry import importer, log, metrics
 from registry import verify as verification
+from registry.admins import serving
+from registry.admins.desk import Desk
+from registry.admins.serving import AdminPages
+from registry.admins.web import create_app as create_admin_app
 from registry.citizen import create_app
 from registry.evidence.daily import Daily
 from registry.export import export
@@ -32,6 +38,7 @@ from registry.national.app import beside, create_api
 from registry.national.rates import Rates
 from registry.national.rest import Manners
 from registry.national.state import Api, Options
+from registry.providers.approval import Codes
 from registry.providers.service import Onboarding, OnboardingService
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
@@ -64,6 +71,7 @@ class Settings:
     push_key: bytes = b""  # seals what is said to those that the API tells of moves
     transition: Sequence[Window] = LAW  # the calendar for consents of before the national system
     metrics: tuple[str, int] | None = None  # where Prometheus asks
+    admin: AdminPages | None = None  # where admins work
     national: National | None = None  # that brands are kept in step with
     onboarding: Onboarding | None = None  # None: there is no key for it, so nobody can apply
 
@@ -189,6 +197,15 @@ def open_onboarding(settings: Settings, registry: Registry) -> OnboardingService
     return OnboardingService(chosen, engine, settings.data_dir, settings.brands, public_url)
 
 
+def open_admin_app(settings: Settings, registry: Registry, onboarding: OnboardingService) -> FastAPI:
+    """The admins' pages."""
+    assert settings.admin is not None
+    assert settings.onboarding is not None
+    codes = Codes(settings.onboarding.codes_from, settings.brands)
+    desk = Desk(registry.ledger, registry.publisher, onboarding, codes, settings.data_dir, settings.admin.url)
+    return create_admin_app(desk)
+
+
 def open_api(settings: Settings, registry: Registry, brands: Mapping[int, Brand]) -> Api | None:
     """The national API of this registry, if it is to be served. With a shared index registries count together."""
     if settings.api_rates is None:
@@ -228,6 +245,8 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         if onboarding is not None:
             onboarding.add_to(app)
             stack.enter_context(onboarding.running())
+            if settings.admin is not None:
+                stack.enter_context(serving.served(open_admin_app(settings, registry, onboarding), settings.admin))
         api = open_api(settings, registry, brands)
         both = beside(app, create_api(api) if api is not None else None)
         server = WebServer(both, settings.host, settings.port)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -30,13 +31,17 @@ from registry.limits import (
 class WebServer(uvicorn.Server):
     """`run(sockets)` serves until SIGTERM or SIGINT, then lets open requests end for DRAIN_SECONDS."""
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    def __init__(self, app: Any, host: str, port: int, *, certificate: tuple[Path, Path] | None = None) -> None:
+        """`certificate`: the files of TLS, of certificate and key; None: none."""
+        cert_file, key_file = (None, None) if certificate is None else certificate
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
             http=partial(_Bounded, set()),  # type: ignore[arg-type]
             ws="none",
+            ssl_certfile=cert_file,
+            ssl_keyfile=key_file,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -25,6 +25,7 @@ from filters.notice import (
 )
 from filters.transition import LAW, Window
 from gateway.config.account import Account, read_accounts
+from gateway.config.admins import AdminPages, read_admin_pages
 from gateway.config.api import Api, read_api
 from gateway.config.dkim import DkimKey, read_dkim
 from gateway.config.listener import CARRIES, Listener, read_listener
@@ -98,6 +99,7 @@ class Registry:
     transition: tuple[Window, ...] = LAW
     onboarding: Onboarding = field(default_factory=Onboarding)
     metrics: Address | None = None  # where Prometheus asks; None: nowhere
+    admin: AdminPages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +264,9 @@ class _Reader:
         api, transition = read_api(table), read_transition(table)
         onboarding = read_onboarding(table, self._home)
         metrics = address(table, "metrics", "") if table.text("metrics") else None
+        admin = read_admin_pages(table, self._home)
         table.finish()
-        return Registry(bind, ledger, public_url, internal_url, api, transition, onboarding, metrics)
+        return Registry(bind, ledger, public_url, internal_url, api, transition, onboarding, metrics, admin)
 
     def _brands(self, tables: list[Table]) -> dict[int, Brand]:
         brands: dict[int, Brand] = {}

@@ -51,6 +51,7 @@ _ORIGINS: Final = {
     "link": "ret bağlantısı / reject link",
     "oneclick": "tek tıkla çıkış / one-click unsubscribe",
     "sms": "SMS ile ret / refusal by SMS",
+    "call": "telefonla ret / refusal by telephone",
     "api": "API",
     "api-first": "API (İYS ilk kayıtta RET almaz) / API (the national system takes no RET as a first record)",
     "api-late": "API (İYS için geç) / API (too late for the national system)",

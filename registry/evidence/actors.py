@@ -39,6 +39,11 @@ def api_client(name: str) -> str:
     return f"API client {name}"
 
 
+def admin(name: str) -> str:
+    """Of what somebody did on the admins' page."""
+    return f"admin:{name}"
+
+
 def written(actor: str) -> str:
     """As it is stored: bounded, one line, text that every database takes."""
     text = actor.encode("utf-8", "backslashreplace").decode()

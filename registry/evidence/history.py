@@ -45,13 +45,16 @@ class Standing:
     seq: int
 
 
-def events(engine: Engine, brand: int, channel: Channel, recipient: str) -> list[Event]:
-    """In the order in which they were recorded. `recipient` is canonical. Raises SQLAlchemyError."""
+def events(engine: Engine, brand: int, channel: Channel, recipient: str, newest: int | None = None) -> list[Event]:
+    """In the order in which they were recorded; all, or the `newest` ones. `recipient` is canonical.
+
+    Raises SQLAlchemyError.
+    """
     about = (consent_event.c.brand == brand, consent_event.c.channel == channel.value)
     statement = select(consent_event).where(consent_event.c.recipient == recipient, *about)
     with snapshot(engine) as connection:
-        rows = connection.execute(statement.order_by(consent_event.c.seq)).all()
-        return [_event(connection, row) for row in rows]
+        rows = connection.execute(statement.order_by(consent_event.c.seq.desc()).limit(newest)).all()
+        return [_event(connection, row) for row in reversed(rows)]
 
 
 def standing(engine: Engine, fingerprint: bytes) -> list[Standing]:

@@ -22,8 +22,8 @@ from registry.rules import Move, turkey_time
 from registry.schema import consent_event
 
 SKEW: Final = timedelta(hours=6)
-CITIZEN_ORIGINS: Final = ("link", "oneclick", "sms")
-"""How a citizen's own refusal reaches us, past every provider (`registry.citizen`, `registry.rejections`)."""
+CITIZEN_ORIGINS: Final = ("link", "oneclick", "sms", "call")
+"""How a citizen's own refusal reaches us, past every provider (`registry.citizen`, `rejections`, `admins.consents`)."""
 _ISO: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 

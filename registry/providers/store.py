@@ -200,9 +200,9 @@ class Providers:
         with self._engine.connect() as connection:
             return self._read(connection, _row(connection, number))
 
-    def all(self, state: State | None = None) -> list[Provider]:
-        """In the order in which they applied."""
-        query = select(provider).order_by(provider.c.id)
+    def all(self, state: State | None = None, *, after: int = 0, limit: int | None = None) -> list[Provider]:
+        """In the order in which they applied; `limit` of them whose number is above `after`."""
+        query = select(provider).where(provider.c.id > after).order_by(provider.c.id).limit(limit)
         if state is not None:
             query = query.where(provider.c.state == state)
         with self._engine.connect() as connection:

@@ -59,6 +59,9 @@ class Browser:
     def click(self, selector: str) -> None:
         self._call("POST", f"/element/{self._find(selector)}/click", {})
 
+    def type(self, selector: str, text: str) -> None:
+        self._call("POST", f"/element/{self._find(selector)}/value", {"text": text})
+
     def close(self) -> None:
         self._call("DELETE", "")
 

@@ -162,7 +162,7 @@ async def test_whose_moves_are_told(api: Served, sqlite_ledger: Ledger) -> None:
         (number(2).decode(), "IYS_KISAMESAJ"),
         (number(1).decode(), "HS_WEB"),
     ]
-    assert {Wish.BUTTON.value, Wish.ONE_CLICK.value, rejections.ORIGIN} == set(CITIZEN_ORIGINS)
+    assert {Wish.BUTTON.value, Wish.ONE_CLICK.value, rejections.ORIGIN, rejections.CALLER} == set(CITIZEN_ORIGINS)
 
 
 async def test_a_brand_sees_its_own(api: Served, sqlite_ledger: Ledger) -> None:
