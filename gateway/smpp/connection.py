@@ -18,7 +18,7 @@ from filters.sms import ALPHABETS
 from gateway import limits
 from gateway.config import Account
 from gateway.door import Peer
-from gateway.smpp import statuses
+from gateway.smpp import spelling, statuses
 from gateway.smpp.esme import Esme
 from gateway.smpp.frames import Frame
 from gateway.smpp.link import Link
@@ -43,6 +43,7 @@ from gateway.smpp.rate import Bucket
 from gateway.smpp.receipts import Receipt
 from gateway.smpp.routes import Route
 from gateway.smpp.session import BOUND_BY, SENDABLE, Answer, Event, Fault, Session, State
+from gateway.smpp.spelling import Delivery
 from gateway.smpp.split import Splitter
 from gateway.smpp.statuses import ESME_RALYBND, ESME_RINVPASWD, ESME_ROK, ESME_RTHROTTLED, ESME_RX_T_APPN
 from gateway.smpp.submit import Bind, Submit, T, Way, take
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._link: Link | Route | None = None
         self._bind: Frame | None = None  # that waits for the SMSC
         self._version = 0
+        self._reads = False  # what the SMSC sends: it may be a refusal, or a part's receipt
         self._flushing = False
         self._deaf = self._smsc_deaf = False
         self._pumping = False
@@ -225,27 +227,30 @@ class Connection(asyncio.Protocol):
             smsc.listen(listening=False)
 
     def deliver(self, command: int, sequence: int, body: bytes) -> bool:
+        # What cannot be read is the client's to judge.
+        read = spelling.read(command, body) if self._reads and command != ALERT_NOTIFICATION else None
+        delivery = read if isinstance(read, Delivery) else None
         refusals = self._door.refusals
-        if refusals is not None and self._account is not None and command != ALERT_NOTIFICATION:
-            seen_to = refusals.take(self, self._account.system_id, command, sequence, body)
+        if delivery is not None and not delivery.is_receipt and refusals is not None and self._account is not None:
+            seen_to = refusals.take(self, self._account.system_id, sequence, delivery)
             if seen_to is not None:
                 return seen_to
         if self.groups.together and (smsc := self.smsc) is not None:
-            later = partial(self._let_go, smsc, command, sequence, body)
+            later = partial(self._let_go, smsc, command, sequence, body, delivery)
             if self.groups.hold(body, later):
                 return True
-        return self._deliver(command, sequence, body)
+        return self._deliver(command, sequence, body, delivery)
 
-    def _deliver(self, command: int, sequence: int, body: bytes) -> bool:
+    def _deliver(self, command: int, sequence: int, body: bytes, delivery: Delivery | None) -> bool:
         folding = self._esme.folding if self._esme is not None else None
-        if folding is not None and command != ALERT_NOTIFICATION:
-            seen_to = folding.take(self, command, sequence, body)
+        if folding is not None and delivery is not None and delivery.is_receipt:
+            seen_to = folding.take(self, sequence, body, delivery)
             if seen_to is not None:
                 return seen_to
         return self._forward(command, sequence, body)
 
-    def _let_go(self, smsc: Smsc, command: int, sequence: int, body: bytes) -> None:
-        if self.smsc is smsc and not self._deliver(command, sequence, body):
+    def _let_go(self, smsc: Smsc, command: int, sequence: int, body: bytes, delivery: Delivery | None) -> None:
+        if self.smsc is smsc and not self._deliver(command, sequence, body, delivery):
             smsc.respond(command | RESPONSE, ESME_RX_T_APPN, sequence)
 
     def _forward(self, command: int, sequence: int, body: bytes) -> bool:
@@ -435,7 +440,10 @@ class Connection(asyncio.Protocol):
             self.alphabets = account.alphabets
             self.block_status = account.block_status
             self.splitter = esme.folding.splitter if esme.folding is not None else None
-            self.noted = door.refusals.noter(account.system_id) if door.refusals is not None else None
+            refusals = door.refusals
+            self.noted = refusals.noter(account.system_id) if refusals is not None else None
+            may_refuse = refusals is not None and refusals.takes(account.system_id)
+            self._reads = may_refuse or esme.folding is not None
             self._bind, self._version = frame, bind.interface_version
             self._link = door.onward(self, account, command, bind.rest)
             self._link.open()

@@ -178,7 +178,7 @@ class Deliveries:
             return
         if not delivery.is_receipt and self._refusals is not None:
             bind = _Absent(self, account, smsc, delivery)
-            if self._refusals.take(bind, account, command, sequence, body):
+            if self._refusals.take(bind, account, sequence, delivery):
                 return
         self._later(smsc, sequence, delivery)
 

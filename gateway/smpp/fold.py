@@ -108,12 +108,10 @@ class Folding:
 
     # receipts
 
-    def take(self, bind: Bind, command: int, sequence: int, body: bytes) -> bool | None:
-        """What an SMSC sent. None: no receipt, pass it on; True: it is seen to; False: not now."""
-        smsc, delivery = bind.smsc, spelling.read(command, body)
-        if smsc is None or isinstance(delivery, int) or not delivery.is_receipt:
-            return None
-        if not (delivery.in_tlv or delivery.in_text) or self._memory.is_whole(delivery):
+    def take(self, bind: Bind, sequence: int, body: bytes, delivery: Delivery) -> bool | None:
+        """A receipt, which came as `body`. None: no part's, pass it on; True: it is seen to; False: not now."""
+        smsc = bind.smsc
+        if smsc is None or not (delivery.in_tlv or delivery.in_text) or self._memory.is_whole(delivery):
             return None
         if len(self._due) + len(self._held) >= limits.SMPP_FOLD_WAITING_MAX:
             return False

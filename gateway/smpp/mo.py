@@ -37,15 +37,8 @@ from gateway.pipeline import Pipeline, Question
 from gateway.registry_client import RegistryClient, Unrecorded
 from gateway.smpp import text
 from gateway.smpp.handsets import Handsets
-from gateway.smpp.pdu import (
-    DATA_SM,
-    HEADER_OCTETS,
-    SUBMIT_SM,
-    TON_INTERNATIONAL,
-    TON_NATIONAL,
-    submit_of_data,
-    walk_submit_sm,
-)
+from gateway.smpp.pdu import SUBMIT_SM, TON_INTERNATIONAL, TON_NATIONAL
+from gateway.smpp.spelling import Delivery, body_of
 from gateway.smpp.statuses import ESME_ROK
 from gateway.smpp.upstream import Smsc
 
@@ -53,8 +46,6 @@ SOURCE: Final = "HS_MESAJ"
 """The national system's word for what the provider's own SMS number was told."""
 CONFIRMATIONS: Final = "mo-confirmation"
 """The stream of confirmations in the journal."""
-
-_HEADER: Final = bytes(HEADER_OCTETS)
 
 
 class Mo(NamedTuple):
@@ -65,18 +56,13 @@ class Mo(NamedTuple):
     text: str
 
 
-def read(command: int, body: bytes, *, packed: bool = False) -> Mo | None:
-    """The text of a deliver_sm or data_sm, if it is one and begins here; `body` follows the header. Never raises.
+def read(delivery: Delivery, *, packed: bool = False) -> Mo | None:
+    """The text that an SMSC sent, if it is one and begins here. Never raises.
 
     `packed`: its septets are. None: a receipt, binary, for a SIM or a port, a later part of a long message, or from
     nobody with a number.
     """
-    pdu = submit_of_data(_HEADER + body) if command == DATA_SM else _HEADER + body
-    if isinstance(pdu, int):
-        return None
-    at = walk_submit_sm(pdu)  # a deliver_sm has the same fields (§4.6.1)
-    if isinstance(at, int):
-        return None
+    pdu, at = delivery.pdu, delivery.at
     found = text.read(pdu, at)
     if not isinstance(found, text.Text) or (found.concat is not None and found.concat.index > 1):
         return None
@@ -186,10 +172,14 @@ class Refusals:
         handsets = self._handsets
         return lambda number, brand: handsets.noted(handsets.digest(account, number), brand)
 
-    def take(self, bind: Bind, account: bytes, command: int, sequence: int, body: bytes) -> bool | None:
+    def takes(self, account: bytes) -> bool:
+        """Whether what an SMSC sends to a client of `account` may be a refusal."""
+        return account in self._speakers
+
+    def take(self, bind: Bind, account: bytes, sequence: int, delivery: Delivery) -> bool | None:
         """What an SMSC sent to a client of `account`. None: pass it on; True: it is seen to; False: not now."""
         speaker, smsc = self._speakers.get(account), bind.smsc
-        if speaker is None or smsc is None or (mo := read(command, body, packed=speaker.packed)) is None:
+        if speaker is None or smsc is None or (mo := read(delivery, packed=speaker.packed)) is None:
             return None
         said = rejection.read(mo.text, speaker.names)
         if not isinstance(said, Rejection):
@@ -198,7 +188,8 @@ class Refusals:
         if len(self._tasks) >= limits.MO_WAITING_MAX:
             self._metrics.mo["failed"] += 1
             return False
-        task = self._loop.create_task(self._refuse(bind, smsc, speaker, said, mo, (command, sequence, body)))
+        request = delivery.command, sequence, body_of(delivery)
+        task = self._loop.create_task(self._refuse(bind, smsc, speaker, said, mo, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True

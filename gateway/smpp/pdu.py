@@ -239,7 +239,7 @@ def walk_tlvs(pdu: bytes, at: int) -> list[Tlv] | None:
         at = start + length
         if at > end:
             return None
-        found.append(Tlv(tag, start, at))
+        found.append(_new_tuple(Tlv, (tag, start, at)))
     return found
 
 

@@ -44,6 +44,8 @@ _HEX: Final = re.compile(rb"[0-9a-f]{1,64}")
 _TEXT_OCTETS_MAX: Final = 254  # of short_message (§5.2.22)
 _MESSAGE_ID_MAX: Final = 64
 
+_new_tuple: Final = tuple.__new__  # as in `pdu`
+
 Form = Callable[[bytes], bytes]
 
 
@@ -120,7 +122,7 @@ def read(command: int, body: bytes) -> Delivery | int:
     kind = pdu[at.esm_class] & ESM_TYPE
     is_receipt = kind in (ESM_RECEIPT, ESM_NOTIFICATION) or (kind != 0 and in_tlv != b"")
     found = _ID.search(text) if is_receipt else None
-    return Delivery(command, pdu, at, is_receipt, in_tlv, found[1] if found else b"")
+    return _new_tuple(Delivery, (command, pdu, at, is_receipt, in_tlv, found[1] if found else b""))
 
 
 def body_of(delivery: Delivery) -> bytes:
