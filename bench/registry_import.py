@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from bench import rows
 from bench.measure import Row, Sample, Table, Verdict
-from bench.process import TICK_S, Absent, Missing, Program, free_port, resident_octets, run, which
+from bench.process import START_S_MAX, TICK_S, Absent, Missing, Program, free_port, resident_octets, run, which
 from bench.registry_served import Home
 
 ROWS: Final = 1_000_000
@@ -116,6 +118,20 @@ def postgres(directory: Path) -> Iterator[Program]:
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories="]
     try:
         program.start([*somebody, str(programs / "postgres"), "-D", data, *options])
+        _wait_until_it_answers(port)
         yield program
     finally:
         program.stop()
+
+
+def _wait_until_it_answers(port: int) -> None:
+    """It accepts connections before it has started; then it refuses them."""
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            psycopg.connect(f"postgresql://izinli@127.0.0.1:{port}/postgres").close()
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_S)

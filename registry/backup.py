@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from sqlalchemy import Connection, Engine, inspect, text
 
@@ -82,6 +81,8 @@ def _load_sqlite(engine: Engine, source: Path) -> None:
 
 
 def _dump_tables(connection: Connection, directory: Path) -> list[Path]:
+    from registry.postgres import copying  # here: the driver is slow to load
+
     there = inspect(connection).get_table_names()
     tables = {name: [column["name"] for column in inspect(connection).get_columns(name)] for name in metadata.tables}
     tables = {name: columns for name, columns in tables.items() if name in there}
@@ -90,7 +91,7 @@ def _dump_tables(connection: Connection, directory: Path) -> list[Path]:
     written[0].write_text(json.dumps({"revision": revision, "tables": tables}))
     for name, columns in tables.items():
         path = directory / f"{name}.copy"
-        with path.open("wb") as file, _copy(connection, f"{_named(connection, name, columns)} TO STDOUT") as copy:
+        with path.open("wb") as file, copying(connection, f"{_named(connection, name, columns)} TO STDOUT") as copy:
             for block in copy:
                 file.write(block)
         written.append(path)
@@ -99,6 +100,8 @@ def _dump_tables(connection: Connection, directory: Path) -> list[Path]:
 
 def _load_tables(engine: Engine, directory: Path) -> None:
     """All or nothing."""
+    from registry.postgres import copying  # here: the driver is slow to load
+
     try:
         said = json.loads((directory / TABLES_FILE).read_bytes())
         revision, tables = said["revision"], said["tables"]
@@ -114,7 +117,7 @@ def _load_tables(engine: Engine, directory: Path) -> None:
             if name not in metadata.tables:
                 raise NotReadable(f"the backup has a table that this version does not know: {name}")
             copied = f"{_named(connection, name, columns)} FROM STDIN"
-            with (directory / f"{name}.copy").open("rb") as file, _copy(connection, copied) as copy:
+            with (directory / f"{name}.copy").open("rb") as file, copying(connection, copied) as copy:
                 while block := file.read(_CHUNK):
                     copy.write(block)
             _set_serials(connection, name, columns)
@@ -136,11 +139,3 @@ def _set_serials(connection: Connection, table: str, columns: list[str]) -> None
 def _named(connection: Connection, table: str, columns: list[str]) -> str:
     quote = connection.dialect.identifier_preparer.quote
     return f"{quote(table)} ({', '.join(map(quote, columns))})"
-
-
-@contextmanager
-def _copy(connection: Connection, what: str) -> Iterator[Any]:
-    """psycopg's own COPY, in this transaction."""
-    driver = cast("Any", connection.connection.driver_connection)
-    with driver.cursor() as cursor, cursor.copy(f"COPY {what}") as copy:
-        yield copy

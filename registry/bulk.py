@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from struct import Struct
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table
+
+from registry.limits import COPY_ROWS_MIN
+
+# the head of an array in binary (array_recv): dimensions, flags, type of the elements, how many, number of the first
+_ARRAY: Final = Struct("!iiIii").pack
+_LENGTH: Final = Struct("!i").pack
+_BYTEA: Final = 17  # pg_type.dat
+_TEXT: Final = 25
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+class Octets(bytes):
+    """A bytea[] as the server takes it (`registry.postgres`)."""
+
+
+class Texts(bytes):
+    """A text[] likewise."""
+
+
+def array(values: Sequence[Any]) -> Any:
+    """Values of one type, none of them NULL, for `= ANY(%s)` or `unnest(%s)`: octets and texts in a form that costs the
+    driver nothing."""
+    if values and isinstance(values[0], bytes):
+        return Octets(_packed(_BYTEA, values))
+    if values and isinstance(values[0], str):
+        return Texts(_packed(_TEXT, [value.encode() for value in values]))
+    return list(values)
+
+
+def _packed(kind: int, values: Sequence[bytes]) -> bytes:
+    parts = [_ARRAY(1, 0, kind, len(values), 1)]
+    for value in values:
+        parts += (_LENGTH(len(value)), value)
+    return b"".join(parts)
 
 
 class Bulk:
@@ -14,21 +51,41 @@ class Bulk:
     def __init__(self, engine: Engine) -> None:
         self._dialect = engine.dialect
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._execute(connection, table, rows, "")
+    def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
+        with self.inserting(connection, table, rows):
+            pass
 
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    @contextmanager
+    def inserting(self, connection: Connection, table: Table, rows: Rows) -> Iterator[None]:
+        """As `insert`; the block runs while a PostgreSQL takes the rows. It must not use the connection."""
+        if self._dialect.name == "postgresql" and len(rows) >= COPY_ROWS_MIN:
+            from registry.postgres import copying  # here: only who has such a ledger waits for the driver to load
+
+            names = ", ".join(column.name for column in table.c)
+            with copying(connection, f"{table.name} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types([column.type.compile(self._dialect).lower() for column in table.c])
+                write = copy.write_row
+                for row in rows:
+                    write(row)
+                yield
+        else:
+            self._execute(connection, table, rows, "")
+            yield
+
+    def upsert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """As `insert`; a row whose primary key exists replaces the other columns."""
         keys = [column.name for column in table.primary_key]
         others = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.c if column.name not in keys)
         self._execute(connection, table, rows, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {others}")
 
-    def _execute(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], conflict: str) -> None:
+    def _execute(self, connection: Connection, table: Table, rows: Rows, conflict: str) -> None:
+        if not rows:
+            return
         names = ", ".join(column.name for column in table.c)
         if self._dialect.name == "postgresql":  # whole columns as arrays: one round trip, one plan
             arrays = ", ".join(f"%s::{column.type.compile(self._dialect)}[]" for column in table.c)
             statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){conflict}"
-            connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+            connection.exec_driver_sql(statement, tuple(array(column) for column in zip(*rows, strict=True)))
         else:
             marks = ", ".join("?" for _ in table.c)
             statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){conflict}"

@@ -143,7 +143,8 @@ def _lines_of(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _collector_resting() -> Iterator[None]:
-    """A batch is some hundred thousand new tuples and no cycle; to look through them again and again costs a third."""
+    """A batch is some hundred thousand new tuples and no cycle, here and when the index is built; to look through them
+    again and again costs a third."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -202,7 +203,8 @@ def oldest_declaration(now: datetime) -> str:
 def bring_up_to_date(publisher: Publisher) -> str:
     """Let the index know what an import has recorded, by the faster way; returns why it could not, or ""."""
     try:
-        publisher.follow()
+        with _collector_resting():
+            publisher.follow()
     except (IndexDown, SQLAlchemyError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
 from registry.awaiting import MISSING, UNREGISTERED, folded, waits
-from registry.bulk import Bulk
+from registry.bulk import Bulk, array
 from registry.evidence import actors, chain
 from registry.evidence.tables import recording, removal
 from registry.limits import QUERY_KEYS_MAX
@@ -135,6 +135,7 @@ class Ledger:
         """
         with self.append() as log:
             folds = log.folds({fingerprint for fingerprint, _ in entries})
+            stood = frozenset(folds)
             known = log.known([move for fingerprint, move in entries if _differs(folds, fingerprint, move)])
             answers: list[str] = []
             recorded: list[tuple[bytes, Move, bool]] = []
@@ -160,7 +161,7 @@ class Ledger:
                 recorded.append((fingerprint, move, wins))
                 if wins:
                     folds[key] = consent
-            log.write(recorded, origin=origin, now=now, actor=actor)
+            log.write(recorded, origin=origin, now=now, actor=actor, stood=stood)
         return answers
 
     def fold(self, fingerprint: bytes) -> dict[RecipientType, Consent]:
@@ -259,8 +260,8 @@ class Append:
         self._connection = connection
         self._bulk = bulk
         self._registering = registering
-
         self._registered: Collection[int] = ()  # of the brands of the entries that are being written
+
     @property
     def connection(self) -> Connection:
         """For what has to be written together with the events."""
@@ -281,10 +282,12 @@ class Append:
         origin: str,
         now: datetime,
         actor: str | Sequence[str] = "",
+        stood: Collection[Key] | None = None,
     ) -> int:
         """Append events, each with whether it becomes its key's fold, and seal them.
 
         `actor`: who recorded them (`registry.evidence.actors`), one for all, or one for each of `entries`.
+        `stood`: of their keys those that have a fold already, where the caller knows; the others are new.
         Returns the number of the log's last entry. The events of one call are numbered one after the other.
         """
         seq, before = newest(self._connection)
@@ -316,11 +319,18 @@ class Append:
                 if awaited is not None:
                     awaited[fingerprint, kind] = becomes
                 winners[fingerprint, kind] = (becomes._value_, seq)
-        if events:
-            self._bulk.insert(self._connection, consent_event, events)
-            who = actors.written(actor) if isinstance(actor, str) else [actors.written(one) for one in actor]
-            self._bulk.insert(self._connection, recording, list(chain.links(before, who, events)))
-        self._upsert(winners)
+        if not events:
+            return seq
+        who = actors.written(actor) if isinstance(actor, str) else [actors.written(one) for one in actor]
+        with self._bulk.inserting(self._connection, consent_event, events):
+            recordings = list(chain.links(before, who, events))
+            folds = _rows(winners)
+        self._bulk.insert(self._connection, recording, recordings)
+        if stood is None:
+            self._bulk.upsert(self._connection, consent, folds)
+        else:  # what is new costs half
+            self._bulk.insert(self._connection, consent, [row for row in folds if row[:2] not in stood])
+            self._bulk.upsert(self._connection, consent, [row for row in folds if row[:2] in stood])
         return seq
 
     def _waits(self, move: Move, origin: str) -> bool:
@@ -331,15 +341,10 @@ class Append:
         if self._registering is None:
             return entries, None
         entries = list(entries)
+        self._registered = self._registering(self._connection, {move.brand for _, move, _ in entries})
         if not any(self._waits(move, origin) or origin == MISSING for _, move, _ in entries):
             return entries, None
         return entries, {key: one.status for key, one in self.folds({entry[0] for entry in entries}).items()}
-        self._registered = self._registering(self._connection, {move.brand for _, move, _ in entries})
-
-    def _upsert(self, winners: Winners) -> None:
-        """Sorted by fingerprint: each page of the primary key is visited once."""
-        if winners:
-            self._bulk.upsert(self._connection, consent, sorted((*key, *what) for key, what in winners.items()))
 
     def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Many rows of a table that stands beside the events, as tuples in the order of its columns."""
@@ -379,7 +384,7 @@ class Append:
                     status = folded(move, origin, None if stands is None else stands.status)
                     folds[key] = move.consent._replace(status=status)
                     winners[key] = (status._value_, number)
-            self._upsert(winners)
+            self._bulk.upsert(self._connection, consent, _rows(winners))
         self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
 
 
@@ -394,6 +399,11 @@ def dated(move: Move, stands: Consent | None, now: datetime) -> Move:
     """A move without a date as it counts from now: not before what it takes back, which a clock that is ahead may have
     dated."""
     return move._replace(consent_date=max(turkey_time(now), stands.consent_date if stands is not None else ""))
+
+
+def _rows(winners: Winners) -> list[tuple[bytes, str, str, int]]:
+    """Of `consent`, sorted by fingerprint: each page of the primary key is visited once."""
+    return sorted((*key, *what) for key, what in winners.items())
 
 
 def _members(recipient_type: RecipientType, status: Status) -> Select[Any]:
@@ -430,7 +440,7 @@ def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator
     for start in range(0, len(values), QUERY_KEYS_MAX):
         part = values[start : start + QUERY_KEYS_MAX]
         if connection.dialect.name == "postgresql":
-            yield from connection.exec_driver_sql(f"{query} = ANY(%s)", (list(part),))
+            yield from connection.exec_driver_sql(f"{query} = ANY(%s)", (array(part),))
         else:
             yield from connection.exec_driver_sql(f"{query} IN (?{',?' * (len(part) - 1)})", tuple(part))
 

@@ -43,6 +43,7 @@ VERIFY_FAULTS_MAX: Final = 1000  # told one by one; more of them are one fault: 
 IMPORT_BATCH_LINES: Final = 50_000
 AHEAD_BYTES_MIN: Final = 4 << 20  # below, the file is read before a second process is up
 IMPORT_LINE_BYTES_MAX: Final = 4096  # the longest valid line has about 400
+COPY_ROWS_MIN: Final = 500  # below, COPY's round trips to PostgreSQL cost more than it spares
 EXPORT_ROWS: Final = 10_000  # fetched at once: 2 MB
 SHEET_MEMORY_OCTETS_MAX: Final = 3 << 30  # of the process that reads a spreadsheet: 1,048,576 rows take 0.7 GB
 

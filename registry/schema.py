@@ -108,7 +108,11 @@ def open_engine(url: str, data_dir: Path, *, create: bool = True) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         arguments = {"connect_timeout": int(LEDGER_WAIT_SECONDS), "application_name": "izinli"}
         parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, connect_args=arguments, pool_pre_ping=True, **options)
+        from registry.postgres import teach  # here: the driver is slow to load
+
+        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True, **options)
+        event.listen(engine, "connect", teach)
+        return engine
     raise ValueError(f"the ledger can be sqlite or postgresql, not {parsed.get_backend_name()}")
 
 
