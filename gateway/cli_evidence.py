@@ -81,7 +81,7 @@ def _canonical(recipient: str, channel: Channel | None) -> tuple[str, Sequence[C
 
 def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Sequence[Channel]) -> Report:
     """Raises SQLAlchemyError or KeyMismatch."""
-    from registry.evidence import actors, history
+    from registry.evidence import actors, folds, history
     from registry.service import open_ledger
 
     settings = settings_of(config, keys)
@@ -94,7 +94,13 @@ def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Se
         fail(f"the journal cannot be read: {error}", EX_UNAVAILABLE)
     with open_ledger(settings) as ledger:
         events = {one: history.events(ledger.engine, brand, one, recipient) for one in channels}
+        wrong = [
+            fault
+            for one, print_ in prints.items()
+            for fault in folds.wrong_about(ledger.engine, brand, one, recipient, bytes.fromhex(print_))
+        ]
         standing = {one: history.standing(ledger.engine, bytes.fromhex(prints[one])) for one in channels}
+    whole = asdict(computed(settings))
     known = config.brands.get(brand)
     return Report(
         made_at=made_at,
@@ -117,7 +123,7 @@ def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Se
         ],
         decisions_left_out=found.left_out,
         unreadable=found.unreadable,
-        ledger=asdict(computed(settings)),
+        ledger={**whole, "faults": [*whole["faults"], *wrong]},
         journal=journal,
     )
 

@@ -59,10 +59,15 @@ def verify(config: ConfigFile, kept: KeptDigest = "", as_json: AsJson = False) -
 def retain(
     config: ConfigFile,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
+    vouched: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help="Remove although nobody looked for long: you have checked the clock."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take out consents that ended more than three years ago; the registry does it daily by itself."""
     from registry.evidence import actors, retention
+    from registry.evidence.clock import ClockInDoubt
     from registry.service import open_ledger
 
     with reachable(), open_ledger(control(config)) as ledger, retention.alone(ledger.engine) as alone:
@@ -75,7 +80,11 @@ def retain(
             def advance(events: int) -> None:
                 bar.update(task, done=events)
 
-            done = retention.retain(ledger, datetime.now(UTC), who, dry_run=dry_run, progress=advance)
+            now = datetime.now(UTC)
+            try:
+                done = retention.retain(ledger, now, who, dry_run=dry_run, vouched=vouched, progress=advance)
+            except ClockInDoubt as doubt:
+                fail(f"{doubt}; nothing was removed. Where that is right, say --clock-is-right", EX_TEMPFAIL)
     if as_json:
         print_json({"dry_run": dry_run, **asdict(done)})
     else:

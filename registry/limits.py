@@ -36,6 +36,7 @@ RETAIN_ENDINGS: Final = 2000  # RET looked at in one part: a withdrawal waits fo
 RETAIN_FIRST_SECONDS: Final = 60.0  # after a start, which has better things to do
 RETAIN_SECONDS: Final = 86_400.0
 RETAIN_AGAIN_SECONDS: Final = 3600.0  # after a fault of the ledger
+RETAIN_CLOCK_DAYS: Final = 31  # between two looks without doubt about the clock: a machine that was off for a month
 VERIFY_FAULTS_MAX: Final = 1000  # told one by one; more of them are one fault: somebody wrote the ledger anew
 
 # The importer. One transaction per batch: large enough that each page of the indexes is written once for many lines,
@@ -60,6 +61,8 @@ CONTENTION_TRIES_MAX: Final = 32  # of an optimistic Redis transaction before th
 TICK_SECONDS: Final = 0.2  # catching up with what other processes recorded: a consent counts within a second
 BEAT_SECONDS: Final = 1.0  # between two heartbeats without news
 FAULT_SECONDS: Final = 1.0  # after a fault, so that a server that is starting is not hammered
+BACKGROUND_BACKOFF_SECONDS_MAX: Final = 60.0  # after many faults of a thread, one after the other
+BACKGROUND_STALLED_SECONDS: Final = 600.0  # without a word a step hangs: its longest call of others' ends within one
 VERIFY_TRIES: Final = 3  # looks at a lane that differs: what was recorded meanwhile is no difference
 VERIFY_WAIT_SECONDS: Final = 1.0  # between them; the publisher follows in TICK_SECONDS
 STALLED_SECONDS: Final = 30.0  # a loop that did not tick for this long is dead for /livez
@@ -187,5 +190,5 @@ ADMIN_SESSION_SECONDS: Final = 8 * 3600  # and after a day's work in any case
 ADMIN_SEEN_SECONDS: Final = 15  # between two notes that a session is used
 ADMIN_PAGE_ROWS: Final = 50
 ADMIN_EVENTS_MAX: Final = 100  # of a recipient that are shown; `izinli evidence` has them all
-ADMIN_SKIP_MAX: Final = 100_000  # rows of the audit that can be paged back; the database holds the others
+ADMIN_SKIP_MAX: Final = 10_000  # rows of the audit that can be paged back; the database holds the others
 ADMIN_CODE_CHARACTERS_MAX: Final = 64  # of a code that is looked at; a recovery code has 14

@@ -1,6 +1,7 @@
 """Is the ledger as it was recorded? The whole chain is computed again (`registry.evidence.chain`).
 
-Of a change the recording is told, which is at most SEAL_EVENTS_MAX events; what is missing is told by its number.
+Of a change the recording is told, which is at most SEAL_EVENTS_MAX events; what is missing is told by its number. What
+stands (`consent`) is not sealed, and is compared with its events.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, select
 
-from registry.evidence import chain
+from registry.evidence import chain, folds
 from registry.evidence.chain import BEGINNING, Removal
 from registry.evidence.tables import recording, removal, removed_event
 from registry.limits import VERIFY_FAULTS_MAX, VERIFY_ROWS
@@ -86,6 +87,8 @@ class _Check:
             self._fault(f"entry {entry.seq} ({entry.kind}) stands behind the last seal")
             entry = next(entries, None)
         self._whole_removals()
+        for what in folds.wrong(self._connection, VERIFY_ROWS):
+            self._fault(what)
         if not known:
             self._fault(f"no recording has the digest {kept}: what it stood for was written anew or is missing")
         if self._more:

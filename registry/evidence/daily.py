@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.evidence import actors, retention
+from registry.evidence.clock import ClockInDoubt
 from registry.ledger import Ledger, newest
-from registry.limits import RETAIN_AGAIN_SECONDS, RETAIN_FIRST_SECONDS, RETAIN_SECONDS
+from registry.limits import RETAIN_AGAIN_SECONDS, RETAIN_SECONDS
 from registry.log import logger
 
 
@@ -19,17 +20,20 @@ def utc_now() -> datetime:
 
 
 class Daily:
-    """Runs until `stop` is set. Of several registries of one ledger the one that comes first does the work."""
+    """Gives up when `stop` is set. Of several registries of one ledger the one that comes first does the work."""
 
-    def __init__(self, ledger: Ledger, stop: threading.Event, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        stop: threading.Event,
+        now: Callable[[], datetime] = utc_now,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`moved` is called while a long day's work goes on."""
+        self._moved = moved
         self._ledger = ledger
         self._stop = stop
         self._now = now
-
-    def run(self) -> None:
-        wait = RETAIN_FIRST_SECONDS
-        while not self._stop.wait(wait):
-            wait = self.turn()
 
     def turn(self) -> float:
         """One day's work; the seconds until the next."""
@@ -43,6 +47,9 @@ class Daily:
         except SQLAlchemyError as error:
             logger.warning("ledger_retention_failed", error=type(error).__name__)
             return RETAIN_AGAIN_SECONDS
+        except ClockInDoubt as doubt:
+            logger.error("ledger_retention_refused", error=str(doubt), fix="izinli ledger retain --clock-is-right")
+            return RETAIN_AGAIN_SECONDS
         except Stopped:
             return 0.0
         # kept elsewhere, it proves that nobody wrote the ledger anew
@@ -50,6 +57,7 @@ class Daily:
         return RETAIN_SECONDS
 
     def _go_on(self, _events: int) -> None:
+        self._moved()
         if self._stop.is_set():
             raise Stopped
 

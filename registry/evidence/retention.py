@@ -22,7 +22,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, bindparam, column, delete, inspect, select, table
 
 from filters.model import Channel, Status
-from registry.evidence import actors, chain, lifetime
+from registry.evidence import actors, chain, clock, lifetime
 from registry.evidence.chain import Removal
 from registry.evidence.lifetime import RULE, Cutoff, Record
 from registry.evidence.tables import recording, removal, removed_event
@@ -63,13 +63,19 @@ def retain(
     actor: str,
     *,
     dry_run: bool = False,
+    vouched: bool = False,
     progress: Callable[[int], None] = lambda events: None,
 ) -> Retained:
     """Take out what has lived long enough; `progress` is called with the number of events so far.
 
     Each part is a transaction, so withdrawals get their turn in between, and who is stopped goes on with the next call.
-    Raises SQLAlchemyError.
+    `vouched`: somebody has looked at the clock. Raises ClockInDoubt, SQLAlchemyError.
     """
+    if not dry_run:
+        with ledger.append() as log:
+            if not vouched:
+                clock.check(log.connection, now)
+            clock.note(log.connection, now)
     before = lifetime.cutoff(now)
     done = Retained(before.turkey)
     after = 0

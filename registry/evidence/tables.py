@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, Table, Text
 
 from registry.schema import metadata
 
@@ -43,4 +43,12 @@ removed_event = Table(
     Column("seq", _Serial, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary(DIGEST_BYTES), nullable=False),
     Column("removal", BigInteger, nullable=False),  # removal.seq
+)
+
+retention_look = Table(
+    "retention_look",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),  # UTC, ISO 8601: when retention looked last (`registry.evidence.clock`)
+    CheckConstraint("id = 1", name="retention_look_one_row"),
 )

@@ -98,6 +98,7 @@ def test_what_was_changed_is_said_and_is_the_exit_status(told: Path) -> None:
     ledger = sqlite3.connect(told.parent / "izinli-data/ledger.sqlite")
     with ledger:
         ledger.execute("UPDATE consent_event SET status = 'ONAY' WHERE seq = 2")
+        ledger.execute("DELETE FROM consent WHERE seq = 2")
     ledger.close()
     (journal,) = (told.parent / "izinli-data/journal").glob("*.ndjson")
     journal.write_bytes(journal.read_bytes().replace(b"block", b"BLOCK"))
@@ -106,3 +107,4 @@ def test_what_was_changed_is_said_and_is_the_exit_status(told: Path) -> None:
     assert "BOZUKLUK VAR / FAULTS WERE FOUND" in text
     assert "entries 1 to 3, recorded by file onaylar.csv" in text
     assert "lines 1 to 1" in text
+    assert "EPOSTA, BIREYSEL: nothing stands, which does not follow from the events" in text

@@ -46,7 +46,11 @@ def test_retain_takes_out_what_ended_three_years_ago(config: Path, tmp_path: Pat
     with ledger:
         ledger.execute("UPDATE consent_event SET recorded_at = '2018-01-03T00:00:00Z'")
     assert json.loads(izinli("ledger", "retain", "-c", config, "--dry-run", "--json").stdout)["events"] == 2
-    assert izinli("ledger", "retain", "-c", config).stdout.startswith("2 events of consents that ended before ")
+    doubted = izinli("ledger", "retain", "-c", config)  # nothing was seen since 2018: the clock may be wrong
+    assert (doubted.returncode, "nothing was removed" in doubted.stderr) == (75, True)
+    assert izinli("ledger", "retain", "-c", config, "--clock-is-right").stdout.startswith(
+        "2 events of consents that ended before "
+    )
     assert ledger.execute("SELECT seq FROM consent_event").fetchall() == [(1,)]
     ((actor,),) = ledger.execute("SELECT actor FROM recording WHERE seq = 4")
     assert actor.startswith("ledger retain, user ")

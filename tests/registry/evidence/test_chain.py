@@ -24,12 +24,21 @@ EVENT = (
 )
 CHANGES = {
     "another recipient": ("UPDATE consent_event SET recipient = '+905550000008' WHERE seq = 2", ["2 to 3"]),
-    "another status": ("UPDATE consent_event SET status = 'RET' WHERE seq = 3", ["2 to 3"]),
+    "another status": (
+        "UPDATE consent_event SET status = 'RET' WHERE seq = 3",
+        ["2 to 3", "ONAY (BIREYSEL) stands by event 3, which is RET"],
+    ),
     "another date": ("UPDATE consent_event SET consent_date = '2025-01-01 00:00:00' WHERE seq = 1", ["entry 1"]),
     "another time": ("UPDATE consent_event SET recorded_at = '2026-03-04T07:00:01Z' WHERE seq = 6", ["4 to 6"]),
     "another actor": ("UPDATE recording SET actor = 'user ayse' WHERE seq = 3", ["2 to 3, recorded by user ayse"]),
-    "a missing event": ("DELETE FROM consent_event WHERE seq = 5", ["entry 5: missing", "4 to 6"]),
-    "a missing tail": ("DELETE FROM consent_event WHERE seq > 4", ["5 to 6: missing", "4 to 6"]),
+    "a missing event": (
+        "DELETE FROM consent_event WHERE seq = 5",
+        ["entry 5: missing", "4 to 6", "by event 5, which is not"],
+    ),
+    "a missing tail": (
+        "DELETE FROM consent_event WHERE seq > 4",
+        ["5 to 6: missing", "4 to 6", "by event 5, which is not there", "by event 6, which is not there"],
+    ),
     "an event more": (EVENT, ["entry 7 (event) stands behind the last seal"]),
     "a changed seal": ("UPDATE recording SET digest = digest_of_9 WHERE seq = 3", ["2 to 3", "4 to 6"]),
     "a missing seal": ("DELETE FROM recording WHERE seq = 3", ["2 to 6"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from filters.model import RecipientType, Status
 from registry.evidence import check, retention
+from registry.evidence.clock import ClockInDoubt
 from registry.evidence.daily import Daily
 from registry.ledger import RECORDED, Ledger
 from registry.limits import RETAIN_AGAIN_SECONDS, RETAIN_SECONDS
@@ -27,8 +28,8 @@ NOW = datetime(2026, 3, 4, 7, 0, tzinfo=UTC)
 DAY = "2020-0{}-01 00:00:00"
 
 
-def retain(ledger: Ledger, *, dry_run: bool = False) -> retention.Retained:
-    return retention.retain(ledger, NOW, "user ayse", dry_run=dry_run)
+def retain(ledger: Ledger, *, dry_run: bool = False, vouched: bool = False) -> retention.Retained:
+    return retention.retain(ledger, NOW, "user ayse", dry_run=dry_run, vouched=vouched)
 
 
 def rows(ledger: Ledger, statement: str) -> list[tuple[Any, ...]]:
@@ -168,7 +169,7 @@ def test_i5_an_index_that_never_saw_what_went_is_built_anew(tmp_path: Path, ledg
     publisher = Publisher(ledger, writer)
     epoch = publisher.ensure().epoch
     record(ledger, ret(1, DAY.format(2)), now=THEN)  # it is not told
-    assert retain(ledger).events == 2
+    assert retain(ledger, vouched=True).events == 2
     assert is_member(writer, ledger, onay(1))
     assert publisher.tick().epoch > epoch
     assert not is_member(writer, ledger, onay(1))
@@ -217,6 +218,24 @@ def test_the_service_ends_between_two_parts(aged: Ledger, monkeypatch: pytest.Mo
     assert Daily(aged, stop, lambda: NOW).turn() == 0
     assert len(numbers(aged)) == 8
     assert check.verify(aged.engine).faults == []
+
+
+def test_a_clock_that_is_far_ahead_takes_nothing_away(aged: Ledger) -> None:
+    """2 stands, and is the one that 2040 would not touch; all others had been over for years by then."""
+    ahead = datetime(2040, 1, 1, tzinfo=UTC)
+    with pytest.raises(ClockInDoubt, match=r"2040-01-01.*2026-03-04"):
+        retention.retain(aged, ahead, "user ayse")
+    assert Daily(aged, threading.Event(), lambda: NOW).turn() == RETAIN_SECONDS
+    assert len(numbers(aged)) == 5
+    record(aged, onay(6, DAY.format(1)), ret(6, DAY.format(2)), now=ahead)  # recorded by the same clock
+    for later in (ahead, ahead + timedelta(days=1), ahead + timedelta(days=100)):
+        assert Daily(aged, threading.Event(), lambda later=later: later).turn() == RETAIN_AGAIN_SECONDS
+    assert len(numbers(aged)) == 7
+    assert Daily(aged, threading.Event(), lambda: NOW + timedelta(days=30)).turn() == RETAIN_SECONDS  # put right
+    assert len(numbers(aged)) == 7
+    assert retention.retain(aged, ahead, "user ayse", dry_run=True).events == 2
+    assert retention.retain(aged, ahead, "user ayse", vouched=True).events == 2
+    assert retention.retain(aged, ahead + timedelta(days=30), "user ayse").events == 0
 
 
 def test_a_ledger_that_is_away_is_asked_again_later(sqlite_ledger: Ledger) -> None:
