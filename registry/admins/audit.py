@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Engine, String, cast, insert, literal, select, union_all
+from sqlalchemy import Connection, Engine, insert, select
 
 from registry.admins.tables import admin_audit
 from registry.evidence import actors
@@ -48,36 +48,33 @@ def write(
     connection: Connection, now: datetime, actor: str, action: Action, subject: str = "", detail: str = ""
 ) -> None:
     """One row. Neither `subject` nor `detail` may hold an address of a citizen."""
-    row = {"at": utc(now), "actor": actors.written(actor), "action": action, "subject": subject, "detail": detail}
-    connection.execute(insert(admin_audit).values(row))
+    row = {"actor": actor, "action": action, "subject": subject, "detail": detail}
+    bounded = {name: actors.written(text) for name, text in row.items()}
+    connection.execute(insert(admin_audit).values({"at": utc(now), **bounded}))
 
 
 def newest(engine: Engine, skip: int, limit: int) -> list[Row]:
-    """What was done by admins, operators and the command line, newest first."""
-    ours = select(
-        *(admin_audit.c[name] for name in Row._fields), literal(0).label("source"), admin_audit.c.id.label("place")
-    )
-    change = provider_change.c
-    subject = literal("provider ", String) + cast(change.provider, String)
-    done = literal("provider ", String) + change.action + literal(" → ", String) + change.state
-    decided = select(
-        change.at, change.actor, done, subject, change.reason, literal(1).label("source"), change.seq.label("place")
-    )
-    clients = select(
-        api_audit.c.at,
-        api_audit.c.client,
-        literal("API ", String) + api_audit.c.action,
-        literal("", String),
-        api_audit.c.detail,
-        literal(2).label("source"),
-        cast(api_audit.c.id, BigInteger).label("place"),
-    ).where(api_audit.c.event.is_(None))  # events stand in the ledger, with who recorded them
-    everything = union_all(ours, decided, clients).subquery()
-    columns = everything.c
-    query = select(*(columns[name] for name in Row._fields))
-    query = query.order_by(columns.at.desc(), columns.source.desc(), columns.place.desc()).offset(skip).limit(limit)
+    """What was done by admins, operators and the command line, newest first.
+
+    Of each table no more is read than could be shown: each is numbered in the order in which it was written.
+    """
+    change, most = provider_change.c, skip + limit
+    ours = select(*(admin_audit.c[name] for name in Row._fields)).order_by(admin_audit.c.id.desc()).limit(most)
+    decided = select(change.at, change.actor, change.action, change.state, change.provider, change.reason)
+    decided = decided.order_by(change.seq.desc()).limit(most)
+    clients = select(api_audit.c.at, api_audit.c.client, api_audit.c.action, api_audit.c.detail)
+    clients = clients.where(api_audit.c.event.is_(None))  # events stand in the ledger, with who recorded them
+    clients = clients.order_by(api_audit.c.id.desc()).limit(most)
     with engine.connect() as connection:
-        return [Row(*row) for row in connection.execute(query)]
+        found = [
+            *(Row(at, actor, f"API {action}", "", detail) for at, actor, action, detail in connection.execute(clients)),
+            *(
+                Row(at, actor, f"{action} → {state}", f"provider {number}", reason)
+                for at, actor, action, state, number, reason in connection.execute(decided)
+            ),
+            *(Row(*row) for row in connection.execute(ours)),
+        ]
+    return sorted(found, key=lambda row: row.at, reverse=True)[skip : skip + limit]  # stable: newest first stays so
 
 
 def utc(now: datetime) -> str:

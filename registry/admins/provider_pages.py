@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 from registry.admins import audit
 from registry.admins.desk import Ask, Denied, May, Route, whole
 from registry.index.interface import IndexDown
-from registry.limits import ADMIN_PAGE_ROWS, ADMIN_SKIP_MAX, PROVIDER_REASON_CHARACTERS_MAX
+from registry.limits import ADMIN_PAGE_ROWS, PROVIDER_REASON_CHARACTERS_MAX
 from registry.national.access import ClientExists
 from registry.providers import approval
 from registry.providers.documents import DIRECTORY
@@ -160,19 +160,9 @@ def _one(ask: Ask) -> Provider:
         raise Denied(404) from None
 
 
-def audited(ask: Ask) -> Response:
-    """Who did what, newest first."""
-    skip = whole(ask.request.query_params.get("skip", "0"), ADMIN_SKIP_MAX)
-    if skip is None:
-        raise Denied(404)
-    rows = audit.newest(ask.desk.engine, skip, ADMIN_PAGE_ROWS + 1)
-    return ask.page("audit", place="audit", rows=rows[:ADMIN_PAGE_ROWS], skip=skip, more=len(rows) > ADMIN_PAGE_ROWS)
-
-
 ROUTES: Final = (
     Route("GET", "/providers", May.READ, applications),
     Route("GET", "/providers/{number}", May.READ, application),
     Route("GET", "/providers/{number}/documents/{digest}", May.READ, document),
     Route("POST", "/providers/{number}/decision", May.DECIDE, decide),
-    Route("GET", "/audit", May.READ, audited),
 )

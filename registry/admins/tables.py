@@ -56,5 +56,4 @@ admin_audit = Table(
     Column("action", Text, nullable=False),  # `registry.admins.audit.Action`
     Column("subject", Text, nullable=False),  # an admin's name, "provider 7", "brand 100001 MESAJ"
     Column("detail", Text, nullable=False),  # for a look-up the recipient's keyed fingerprint, in hex
-    Index("admin_audit_at", "at"),
 )

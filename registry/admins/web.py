@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.admins import consents, pages, provider_pages
+from registry.admins import audit_page, consents, pages, provider_pages
 from registry.admins.desk import Ask, Denied, Desk, May, Route
 from registry.admins.logins import TOKEN_OCTETS, Logins, Session
 from registry.admins.store import NAME, Role
@@ -61,6 +61,7 @@ def create_app(desk: Desk) -> FastAPI:
     routes = (
         *provider_pages.ROUTES,
         *consents.ROUTES,
+        *audit_page.ROUTES,
         Route("GET", "/", May.READ, lambda ask: RedirectResponse(pages.HOME, 303)),
         Route("POST", "/logout", May.READ, door.leave),
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from registry.schema import metadata
 
 ACCESS: Final = "access"
 REFRESH: Final = "refresh"
 
+_OF_CLIENTS = "event IS NULL"  # who was let in or put out: a few rows among those of all consents
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 api_client = Table(
@@ -53,4 +54,5 @@ api_audit = Table(
     Column("brand", BigInteger),
     Column("event", BigInteger),  # consent_event.seq, where the change is one of the ledger's
     Column("detail", Text, nullable=False),  # no address, number or secret
+    Index("api_audit_clients", "id", sqlite_where=text(_OF_CLIENTS), postgresql_where=text(_OF_CLIENTS)),
 )

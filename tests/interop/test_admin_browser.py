@@ -41,7 +41,7 @@ def test_an_operator_logs_in_and_approves(tmp_path: Path) -> None:
             eventually(lambda: page.count("#api-password") == 1, within=60, what="the credentials")
             assert page.text("#api-user") == "provider-900000"
             page.click("a[href='/audit']")
-            eventually(lambda: "provider approve" in page.text(), within=60, what="the audit")
+            eventually(lambda: "approve → approved" in page.text(), within=60, what="the audit")
             assert "admin:ayse" in page.text()
             page.click("header button")
             eventually(lambda: page.count("#code") == 1, within=60, what="the login page")

@@ -63,7 +63,7 @@ async def test_an_operator_decides_and_each_step_says_who(rooms: Rooms) -> None:
     changes = rooms.office.providers.changes(1)
     assert {change.actor for change in changes[1:]} == {"admin:ayse"}
     audit = (await browser.get("/audit")).text
-    assert audit.index("provider resume → approved") < audit.index("provider suspend → suspended")
+    assert audit.index("resume → approved") < audit.index("suspend → suspended")
     assert "API client-add" in audit
 
 
