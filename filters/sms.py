@@ -54,6 +54,8 @@ class Alphabet(Enum):
         return notice.decode("ascii").encode("utf-16-be") if self is Alphabet.UCS2 else notice
 
 
+_UCS2 = Alphabet.UCS2  # by name in its class it costs as much as a call, for every message
+
 # The longest notice, in characters, that never needs more than NOTICE_PARTS_MAX segments, whatever is kept free.
 NOTICE_LENGTH_MAX = NOTICE_PARTS_MAX * (Alphabet.UCS2.room(7) // 2) - RESERVE_MAX
 
@@ -173,7 +175,7 @@ def _concat(kind: int, value: bytes, value_at: int) -> Concat | None:
 
 def carries(alphabet: Alphabet, text: bytes, words: bytes) -> bool:
     """Whether a text holds `words`, which are of invariant characters."""
-    if alphabet is not Alphabet.UCS2:
+    if alphabet is not _UCS2:
         return words in text
     wide, at = alphabet.encode(words), -1
     while (at := text.find(wide, at + 1)) >= 0:

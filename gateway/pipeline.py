@@ -27,6 +27,9 @@ from gateway.metrics import Metrics
 PROTOCOL_OF: Final = {Channel.EPOSTA: "smtp", Channel.MESAJ: "smpp", Channel.ARAMA: "http"}
 """The door that a channel's questions come in by, unless they name another."""
 
+# Needed for every message; by name in its class (`EnumType`) each costs as much as a call.
+_DEFER, _INTERNAL, _INFORMATIONAL = Outcome.DEFER, Reason.INTERNAL, Kind.INFORMATIONAL
+
 
 class Question:
     """May this go to this recipient? Doors subclass it and implement `decided`.
@@ -46,8 +49,8 @@ class Question:
         self.recipient = recipient
         self.fingerprint = b""
         self.asked_at = 0.0  # loop time
-        self.outcome = Outcome.DEFER
-        self.reason = Reason.INTERNAL
+        self.outcome = _DEFER
+        self.reason = _INTERNAL
         self.id = b""
 
     def decided(self) -> None:
@@ -119,7 +122,7 @@ class Pipeline:
             if recipient is not None and not question.fingerprint:
                 brand = stream.brand
                 question.fingerprint = self._fingerprint(brand.code if brand else 0, question.channel, recipient)
-            if stream.kind is Kind.INFORMATIONAL:
+            if stream.kind is _INFORMATIONAL:
                 known.append(question)
                 reasons.append(Reason.INFORMATIONAL)
             elif recipient is None:

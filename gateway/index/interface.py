@@ -31,6 +31,8 @@ Done = Callable[[Sequence[Asked], Answers], None]
 class Fault(StrEnum):
     """What is wrong with the index, for who has to mend it. Closed set: it is a metric label."""
 
+    __hash__ = str.__hash__
+
     DOWN = "down"  # a server cannot be reached, or does not answer in time
     LOADING = "loading"  # a server reads its data from disk
     NO_PERMISSION = "no_permission"  # our login is refused, or may not do what is needed

@@ -64,6 +64,8 @@ class State(Enum):
 
 
 _OPEN, _TX, _RX, _TRX = State.OPEN, State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX
+_UNBINDING, _CLOSED = State.UNBINDING, State.CLOSED
+_ENDING: Final = (_UNBINDING, _CLOSED)
 
 BOUND_BY: Final = {BIND_TRANSMITTER: _TX, BIND_RECEIVER: _RX, BIND_TRANSCEIVER: _TRX}
 
@@ -81,6 +83,7 @@ ALLOWED: Final = {  # table 2-1: what a client may ask, and in which state
 SENDABLE: Final = (_RX, _TRX)  # states in which a client takes deliver_sm, data_sm, alert_notification
 
 _pack = HEADER.pack
+_new_tuple: Final = tuple.__new__  # as in `pdu`
 _NOTHING: Final[frozenset[int]] = frozenset()
 _HANDED_OUT: Final = {
     state: frozenset(command for command, states in ALLOWED.items() if state in states and command not in BOUND_BY)
@@ -139,7 +142,7 @@ class Session:
         """Take what the peer sent; it is acted on by `next_event`."""
         self._heard = now
         self._enquired = False
-        if self.state is not State.CLOSED and self.state is not State.UNBINDING:
+        if self.state not in _ENDING:
             self._frames.receive(data)
 
     @property
@@ -166,14 +169,14 @@ class Session:
     @property
     def due(self) -> bool:
         """Is there output, or an end to come to?"""
-        return bool(self._out) or self.draining or self.state in (State.UNBINDING, State.CLOSED)
+        return bool(self._out) or self.draining or self.state in _ENDING
 
     def output(self) -> bytes:
         """What is due. Leaves the session closed when that is the last of it."""
         if not self.owed:
-            if self.state is State.UNBINDING:
+            if self.state is _UNBINDING:
                 self.close(pack(UNBIND | RESPONSE, ESME_ROK, self._unbind))
-            elif self.draining and not self._unbind_said and self.state is not State.CLOSED:
+            elif self.draining and not self._unbind_said and self.state is not _CLOSED:
                 self._say_unbind()
         if not self._out:
             return b""
@@ -186,7 +189,7 @@ class Session:
     def respond(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
         """Answer a request that was handed out; `command` is the response's. After the end nobody waits for it."""
         self.owed -= 1
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._out.append(_pack(HEADER_OCTETS + len(body), command, status, sequence) + body)
 
     def bound(self, command: int, status: int, sequence: int, body: bytes = b"") -> None:
@@ -208,10 +211,10 @@ class Session:
         if self.state not in SENDABLE or self._forwarded >= limits.SMPP_DELIVERIES_MAX:
             return False
         sequence = self._next_sequence()
-        self._out.append(HEADER.pack(HEADER_OCTETS + len(body), command, ESME_ROK, sequence) + body)
+        self._out.append(_pack(HEADER_OCTETS + len(body), command, ESME_ROK, sequence) + body)
         if token is not None:
             self._forwarded += 1
-            self._asked[sequence] = _Asked(command, token, now)
+            self._asked[sequence] = _new_tuple(_Asked, (command, token, now))
         return True
 
     def forget_requests(self) -> None:
@@ -298,12 +301,8 @@ class Session:
         if asked.token is not None:
             self._forwarded -= 1
             nack = command == GENERIC_NACK
-            return Answer(
-                asked.command | RESPONSE,
-                asked.token,
-                (status or ESME_RX_T_APPN) if nack else status,
-                pdu[HEADER_OCTETS:],
-            )
+            status = (status or ESME_RX_T_APPN) if nack else status
+            return _new_tuple(Answer, (asked.command | RESPONSE, asked.token, status, pdu[HEADER_OCTETS:]))
         if asked.command == UNBIND:
             self._shut()
         return None

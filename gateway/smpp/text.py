@@ -48,6 +48,7 @@ SAR: Final = -1
 _SAR = (SAR_MSG_REF_NUM, SAR_TOTAL_SEGMENTS, SAR_SEGMENT_SEQNUM)
 _NOT_TEXT = {SOURCE_PORT, DESTINATION_PORT, USSD_SERVICE_OP, PAYLOAD_TYPE}
 _ESC = 0x1B
+_SEPTET, _UCS2 = Alphabet.SEPTET, Alphabet.UCS2  # as in `gateway.pipeline`
 _TO_A_READER = (0, 1, 2)  # dest_addr_subunit: unknown, display, device; the others are smart cards and what hangs on it
 _GROWTH_MAX = 2 * sms.NOTICE_LENGTH_MAX + sms.SEGMENT_OCTETS  # octets that a notice can add to a message_payload
 
@@ -159,7 +160,7 @@ def without_sar(pdu: bytes, at: SubmitSm) -> bytes:
 
 def _ends_amid(alphabet: Alphabet, pdu: bytes, body: int, stop: int) -> bool:
     """Half a character at the end would take its other half from the notice."""
-    if alphabet is Alphabet.SEPTET:
+    if alphabet is _SEPTET:
         return stop > body and pdu[stop - 1] == _ESC
     return (stop - body) % alphabet.width != 0
 
@@ -195,8 +196,8 @@ class Notice:
 
     def of(self, alphabet: Alphabet, link: bytes) -> bytes:
         """The notice of one recipient, encoded."""
-        if alphabet is Alphabet.UCS2:
-            return self._wide_head + Alphabet.UCS2.encode(link) + self._wide_tail
+        if alphabet is _UCS2:
+            return self._wide_head + alphabet.encode(link) + self._wide_tail
         return self._head + link + self._tail
 
 
