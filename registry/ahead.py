@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from registry.lines import Batch, Job, Parsed, Parser
 from registry.rules import Move
@@ -55,11 +55,19 @@ def _converse(job: Job, batches: Iterator[Batch], ask: IO[bytes], answer: IO[byt
 
 def _packed(parsed: Parsed) -> Parsed:
     """Moves as plain tuples: named ones are pickled by way of Python code, six times slower."""
-    return parsed._replace(entries=[(fingerprint, tuple(move)) for fingerprint, move in parsed.entries])  # type: ignore[misc]
+    plain: dict[str, Any] = {
+        name: [(fingerprint, tuple(move)) for fingerprint, move in getattr(parsed, name)]
+        for name in ("entries", "late")
+    }
+    return parsed._replace(**plain)
 
 
 def _unpacked(parsed: Parsed) -> Parsed:
-    return parsed._replace(entries=[(fingerprint, Move._make(move)) for fingerprint, move in parsed.entries])
+    named: dict[str, Any] = {
+        name: [(fingerprint, Move._make(move)) for fingerprint, move in getattr(parsed, name)]
+        for name in ("entries", "late")
+    }
+    return parsed._replace(**named)
 
 
 def _send(what: object, stream: IO[bytes]) -> None:

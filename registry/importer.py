@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 import holidays
+from holidays.constants import HALF_DAY, PUBLIC
 from sqlalchemy.exc import SQLAlchemyError
 
 from filters.workdays import oldest_in_time
 from registry import sheet
 from registry.ahead import parse, parse_ahead
 from registry.evidence import actors
+from registry.honoured import NOT_TAKEN, honour
 from registry.index.interface import IndexDown
 from registry.ledger import RECORDED, UNCHANGED, Entry, Judge
 from registry.limits import AHEAD_BYTES_MIN, IMPORT_LINE_BYTES_MAX
@@ -109,6 +111,10 @@ class Importer:
         answers = self._ledger.record(
             parsed.entries, origin=self._origin, now=self._now, judge=self._judge, actor=self._actor
         )
+        if self._judge is not None:
+            pairs = zip(parsed.entries, answers, strict=True)
+            first = [entry for entry, answer in pairs if answer in NOT_TAKEN]
+            honour(self._ledger, first + parsed.late, now=self._now, actor=self._actor)
         recorded, unchanged = answers.count(RECORDED), answers.count(UNCHANGED)
         bad = parsed.bad
         if recorded + unchanged < len(answers):
@@ -193,10 +199,15 @@ def quotable(raw: bytes) -> str:
 
 
 def oldest_declaration(now: datetime) -> str:
-    """The first moment whose consents may still be declared at `now`: three business days (V7), in Turkey time."""
+    """The first moment whose consents may still be declared at `now`: three business days (V7), in Turkey time.
+
+    The half day before a feast is no business day here: nobody is refused for want of an afternoon. Duties of our own
+    are counted the other way (`registry.sync.outbox`).
+    """
     today = now.astimezone(TURKEY).date()
     years = {today.year, (today - timedelta(days=60)).year}
-    day = oldest_in_time(today, DECLARATION_WORKDAYS, holidays.country_holidays("TR", years=years))
+    off = holidays.country_holidays("TR", years=years, categories=(PUBLIC, HALF_DAY))
+    day = oldest_in_time(today, DECLARATION_WORKDAYS, off)
     return f"{day:%Y-%m-%d} 00:00:00"
 
 

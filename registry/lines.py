@@ -17,9 +17,10 @@ from operator import itemgetter
 from typing import BinaryIO, Final, NamedTuple
 
 from filters.key import Fingerprinter
+from filters.model import Status
 from registry.ledger import Entry
 from registry.limits import IMPORT_BATCH_LINES, IMPORT_LINE_BYTES_MAX
-from registry.rules import Line, LineRules
+from registry.rules import LATE, Line, LineRules, Move
 
 COLUMNS: Final = ("recipient", "type", "status", "source", "recipientType", "consentDate")
 REQUIRED: Final = COLUMNS[:3]
@@ -46,11 +47,15 @@ class Batch(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What a batch says: the moves in their order, for each its place in the batch, and the lines that say nothing."""
+    """What a batch says: the moves in their order, for each its place in the batch, and the lines that say nothing.
+
+    `late`: the rejections among the bad lines that break V7 alone.
+    """
 
     entries: list[Entry]
     places: list[int]
     bad: list[Bad]
+    late: list[Entry]
 
 
 class Job(NamedTuple):
@@ -70,11 +75,12 @@ class Parser:
     def __init__(self, job: Job) -> None:
         self._columns = Columns(job.header)
         self._rules = LineRules(job.brand, job.now, declare=job.declare, oldest=job.oldest)
+        self._at_any_age = LineRules(job.brand, job.now, declare=job.declare)
         self._fingerprint = Fingerprinter(job.fingerprint_key)
         self._brand = job.brand
 
     def __call__(self, batch: Batch) -> Parsed:
-        parsed = Parsed([], [], [])
+        parsed = Parsed([], [], [], [])
         pick, rules, fingerprint, brand = self._columns.pick, self._rules, self._fingerprint, self._brand
         for place, raw in enumerate(batch.lines):
             line = pick(raw)
@@ -87,12 +93,20 @@ class Parser:
             if isinstance(move, str) and (trimmed := Line._make(map(bytes.strip, line))) != line:
                 move = rules(trimmed)
             if isinstance(move, str):
+                if move == LATE:
+                    self._late(line, parsed)
                 if not self._columns.is_blank(raw):
                     parsed.bad.append((batch.number + place, move, raw))
                 continue
             parsed.entries.append((fingerprint(brand, move.channel, move.recipient), move))
             parsed.places.append(place)
         return parsed
+
+    def _late(self, line: Line, parsed: Parsed) -> None:
+        """Whoever refused is not written to, though the national system is told too late."""
+        move = self._at_any_age(Line._make(map(bytes.strip, line)))
+        if isinstance(move, Move) and move.status is Status.RET:
+            parsed.late.append((self._fingerprint(self._brand, move.channel, move.recipient), move))
 
 
 class Columns:

@@ -57,6 +57,24 @@ REASONS: Final = {
     "H486": "source HS_KARAR is not allowed for the first record of a recipient",
 }
 
+VALIDATION: Final = {
+    "V1": "H175",  # the first record of a key is no RET
+    "V2": "H174",  # no RET after a RET
+    "V3": "H178",  # dates go forward
+    "V4": "H156",  # not before law 6563
+    "V5": "H155",  # HS_2015 has its one date
+    "V6": "H162",  # not in the future
+    "V7": "H467",  # not older than three business days
+    "V8": "H408",  # HS_KARAR is a RET
+    "V9": "H486",  # and no first record
+    "V10": "H119",  # IYS_… is the national system's
+    "V11": "H194",  # a key is once in a batch
+    "V12": "H118",  # no other fields
+    "V14": "H178",  # two moves of one second are one: the second is not newer
+}
+"""The rules by number, with the code of each. One test for each row and way in: tests/registry/test_ways_in.py."""
+LATE: Final = VALIDATION["V7"]
+
 _CHANNELS = {channel.encode(): channel for channel in Channel}
 _TYPES = {b"": RecipientType.BIREYSEL} | {kind.encode(): kind for kind in RecipientType}
 SAID: Final = (Status.ONAY, Status.RET)  # by somebody
@@ -195,7 +213,7 @@ class LineRules:
             return "H156"
         if text > self._now:  # V6
             return "H162"
-        return "H467" if self._declare and text < self._oldest else None
+        return LATE if self._declare and text < self._oldest else None
 
     def _exists(self, day: bytes) -> bool:
         try:

@@ -169,7 +169,7 @@ class Batches:
             before = _last_event(log.connection)
             answers = self._recorder.record(log, self._additions(batch))
             firsts = _firsts(log.connection, batch, answers) if batch.repeatable else {}
-            results = [Result(*answer, firsts.get(place)) for place, answer in enumerate(answers)]
+            results = [Result(*answer[:4], firsts.get(place)) for place, answer in enumerate(answers)]
             last = _last_event(log.connection)
             done = {"state": RECORDED, "results": _encode(results), "last_seq": last if last > before else None}
             log.connection.execute(update(api_batch).where(api_batch.c.id == number).values(done))

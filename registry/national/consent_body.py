@@ -13,8 +13,7 @@ from typing import Any, Final, NamedTuple
 from registry.importer import oldest_declaration
 from registry.limits import API_VALUE_CHARACTERS_MAX
 from registry.national.errors import FIELD_OF, Fault
-from registry.national.recorder import LATE
-from registry.rules import TURKEY, Line, LineRules, Move, turkey_time
+from registry.rules import LATE, TURKEY, Line, LineRules, Move, turkey_time
 
 FIELDS: Final = ("recipient", "type", "status", "source", "recipientType", "consentDate")
 RETAILER_FIELDS: Final = ("retailerCode", "retailerAccess")
@@ -75,7 +74,7 @@ def read_consent(said: dict[Any, Any], rules: tuple[LineRules, LineRules], index
     """From the JSON object. `index` is its place in a batch."""
     if not said.keys() <= _ALLOWED:
         name = next(name for name in said if name not in _ALLOWED)
-        return Fault("H118", (str(name)[:API_VALUE_CHARACTERS_MAX],), None, index)
+        return Fault("H118", (str(name)[:API_VALUE_CHARACTERS_MAX],), shown(said[name]), index)
     columns: list[bytes] = []
     for name in FIELDS:
         value = said.get(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Response
 
 from registry.limits import API_BODY_OCTETS_MAX
@@ -42,10 +44,18 @@ async def _add(call: Call, *, repeatable: bool) -> Response:
     if isinstance(declared, Fault):
         raise NationalError(declared)
     added = await api.adding(addition_of(api, call.client.name, declared, repeatable=repeatable))
+    if added.retailer:
+        raise unknown_retailer(added.retailer, body.get("retailerCode"), body.get("retailerAccess", ()))
     if not added.taken:
         field = FIELD_OF.get(added.code)
         raise refused(added.code, value=shown(body.get(field)))
     return answer({"transactionId": added.transaction, "creationDate": added.created})
+
+
+def unknown_retailer(retailer: int, taker: object, access: Sequence[object]) -> NationalError:
+    """H180, with the place where the code stands."""
+    where = ("retailerCode",) if retailer == taker else ("retailerAccess", access.index(retailer))
+    return refused("H180", *where, value=retailer)
 
 
 def addition_of(api: Api, client: str, declared: Declared, *, repeatable: bool) -> Addition:

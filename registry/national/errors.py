@@ -28,6 +28,7 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H090": "a retailer must be a JSON object with valid fields",
     "H091": "more than 1000 consents",
     "H092": "a batch must be a JSON array of consents",
+    "H058": "no such retailer",
     "H093": "user name or password is missing",
     "H097": "a query must be a JSON object",
     "H101": "the consent could not be saved",
@@ -62,7 +63,7 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H194": "the same recipient, type and recipientType twice in one batch",
     "H198": "requestId is longer than 36 characters",
     "H199": "requestId has letters only",
-    "H201": "no such retailer",
+    "H201": "status must be active, passive or suspended",
     "H214": "title is missing or invalid",
     "H215": "name is missing or invalid",
     "H216": "tckn is missing",
@@ -72,6 +73,7 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H220": "town is missing",
     "H221": "the code of town is missing",
     "H222": "the name of town is missing",
+    "H224": "mobile must be E.164 with a plus",
     "H225": "tckn is missing",
     "H226": "tckn is invalid",
     "H227": "mersis is invalid",
@@ -90,11 +92,11 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
     "H412": "unexpected fault",
     "H460": "a field has the wrong type",  # an import says it of lines
     "H478": "recipients must be a list of strings",
-    "H501": "reportDate is out of range",
-    "H502": "reportDate must be written YYYY-MM-DD",
+    "H501": "reportDate must be written YYYY-MM-DD",
+    "H502": "reportDate must be one of the last seven days that are over",
     "H506": "source must be HS or IYS",
     "H507": "limit must be between 1 and 1000",
-    "H512": "reportDate is missing or in the future",
+    "H512": "agreementStatus must be true",
     "H530": "the address could not be reached or did not answer as it should",
     "H531": "the address must begin with https",
     "X404": "there is no such path",  # the codes with X are ours: nothing of the kind is documented
@@ -123,10 +125,10 @@ MESSAGES: Final[Mapping[str, str]] = REASONS | {
 
 _BY_STATUS: Final = {
     400: "H014 H085 H090 H092 H097 H123 H171 H172 H173 H174 H175 H178 H201 H214 H215 H216 H217 H218 H219 "
-    "H220 H221 H222 H225 H226 H227 H228 H229 H230 H231 H243 H244 H288 H401 H462 H463 H486",
+    "H220 H221 H222 H224 H225 H226 H227 H228 H229 H230 H231 H243 H244 H288 H401 H462 H463 H486",
     401: "H351",
     403: "H180 H353",
-    404: "H129 H355 X404 X440",
+    404: "H058 H129 H355 X404 X440",
     405: "X405",
     408: "X408",
     413: "X413",
@@ -154,10 +156,13 @@ FIELD_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One entry of `errors`. `value` None: not said; `index` is 0-based, -1: not said; `message` "": the code's."""
+    """One entry of `errors`. `value` None: not said; `index` is 0-based, -1: not said; `message` "": the code's.
+
+    `location` is the name of the field and, in a list, the place there.
+    """
 
     code: str
-    location: tuple[str, ...] = ()
+    location: tuple[str | int, ...] = ()
     value: Any = None
     index: int = -1
     message: str = ""
@@ -204,7 +209,7 @@ class OAuthError(Exception):
         return answer({"error": self.error, "error_description": self.description}, 400)
 
 
-def refused(code: str, *location: str, value: Any = None, index: int = -1, status: int = 0) -> NationalError:
+def refused(code: str, *location: str | int, value: Any = None, index: int = -1, status: int = 0) -> NationalError:
     """A NationalError of one fault; without a location it is the field that the code is about."""
     field = FIELD_OF.get(code)
     where = location or ((field,) if field is not None else ())

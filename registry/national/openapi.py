@@ -34,7 +34,7 @@ ERRORS: Final[Schema] = {
                 "properties": {
                     "code": TEXT,
                     "message": TEXT,
-                    "location": {"type": "array", "items": TEXT},
+                    "location": {"type": "array", "items": {"type": ["string", "integer"]}},
                     "value": {},
                     "index": COUNT,
                 },

@@ -20,11 +20,10 @@ from registry.evidence import actors
 from registry.index.interface import IndexDown
 from registry.ledger import Append, Key, Ledger, among, dated, transaction_id
 from registry.national.audit import Audited, write_audits
-from registry.national.standing import API, REFUSED, REFUSED_FIRST, REFUSED_LATE, Standing, standings
+from registry.national.standing import API, FIRST, REFUSED, REFUSED_FIRST, REFUSED_LATE, Standing, standings
 from registry.publish import Publisher
-from registry.rules import Consent, Move, declaration_fault, turkey_time
+from registry.rules import LATE, Consent, Move, declaration_fault, turkey_time
 
-LATE: Final = "H467"
 UNCERTAIN: Final = "H192"
 UNKNOWN_RETAILER: Final = "H180"
 _RET: Final = Status.RET
@@ -53,6 +52,7 @@ class Added(NamedTuple):
     transaction: str = ""  # 64 hexadecimal digits
     created: str = ""  # Turkey time
     again: bool = False  # it was recorded before
+    retailer: int = 0  # which one is unknown (UNKNOWN_RETAILER)
 
     @property
     def taken(self) -> bool:
@@ -147,8 +147,9 @@ class _Turn:
         move = addition.move
         if addition.repeatable and (again := self._again(move, stands)) is not None:
             return Added("", transaction_id(move).hex(), again, again=True)
-        if any((move.brand, code) not in self._retailers_known for code in _retailers_of(addition)):
-            return Added(UNKNOWN_RETAILER)
+        for retailer in _retailers_of(addition):
+            if (move.brand, retailer) not in self._retailers_known:
+                return Added(UNKNOWN_RETAILER, retailer=retailer)
         code = LATE if addition.late else fault(move, stands)
         if code is None:
             self._take(addition, stands, API)
@@ -213,7 +214,7 @@ def fault(move: Move, stands: Standing | None) -> str | None:
     """
     if stands is None or stands.origin not in REFUSED or move.status is not _RET:
         return declaration_fault(move, None if stands is None else stands.consent)
-    if stands.origin == REFUSED_FIRST:
+    if stands.origin in FIRST:
         return declaration_fault(move, None)
     return declaration_fault(move, Consent(stands.consent.consent_date, Status.ONAY, stands.consent.source))
 

@@ -17,7 +17,12 @@ REFUSED_FIRST: Final = "api-first"
 """Origin of a RET that the national system would not take because it knows nothing of the recipient (V1, V9)."""
 REFUSED_LATE: Final = "api-late"
 """Origin of a RET that the national system would not take because it was told too late (V7)."""
-REFUSED: Final = frozenset({REFUSED_FIRST, REFUSED_LATE})
+DECLARED_FIRST: Final = "declare-first"
+"""The same of a line of a file, see `registry.honoured`."""
+DECLARED_LATE: Final = "declare-late"
+"""Likewise."""
+FIRST: Final = frozenset({REFUSED_FIRST, DECLARED_FIRST})
+REFUSED: Final = FIRST | {REFUSED_LATE, DECLARED_LATE}
 
 
 class Standing(NamedTuple):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from filters.workdays import due, is_workday, oldest_in_time
 
 TURKEY = frozenset(holidays.country_holidays("TR", years=range(2024, 2029)))
-"""What the program uses: official full holidays, not the half day before a feast."""
+"""What duties are counted with: official full holidays, not the half day before a feast."""
 
 NONE: frozenset[date] = frozenset()
 

@@ -205,7 +205,7 @@ def test_a_declaration_obeys_the_national_rules(ledger: Ledger, tmp_path: Path) 
     assert rejects(tmp_path / "rejects.csv") == [(4, "H178"), (6, "H174"), (7, "H175"), (8, "H119"), (9, "H467")]
     assert (run.recorded, run.unchanged, run.rejected) == (3, 1, 5)
     assert fold(ledger, onay(1)) is Status.RET
-    assert fold(ledger, onay(2)) is None
+    assert fold(ledger, onay(2)) is Status.RET  # refused, and honoured (test_honoured.py)
 
 
 def test_an_import_takes_what_the_national_system_holds(sqlite_ledger: Ledger, tmp_path: Path) -> None:

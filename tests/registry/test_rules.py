@@ -188,6 +188,11 @@ def test_consents_are_ordered_as_the_fold_needs_it() -> None:
         (datetime(2026, 3, 8, 7, 0, tzinfo=UTC), "2026-03-04 00:00:00"),  # Sunday: Thursday, Friday, Monday
         (datetime(2026, 4, 24, 7, 0, tzinfo=UTC), "2026-04-20 00:00:00"),  # 23 April is a holiday
         (datetime(2026, 1, 2, 7, 0, tzinfo=UTC), "2025-12-29 00:00:00"),  # over the turn of the year
+        (datetime(2026, 3, 22, 20, 59, 59, tzinfo=UTC), "2026-03-16 00:00:00"),  # a feast's last second: its eve, too
+        (datetime(2026, 3, 22, 21, 0, tzinfo=UTC), "2026-03-16 00:00:00"),  # Monday after it; Thursday was half a day
+        (datetime(2026, 6, 1, 7, 0, tzinfo=UTC), "2026-05-21 00:00:00"),  # four days and a half, and a weekend
+        (datetime(2026, 10, 30, 7, 0, tzinfo=UTC), "2026-10-23 00:00:00"),  # 28 October is half a day, the 29th none
+        (datetime(2024, 3, 1, 7, 0, tzinfo=UTC), "2024-02-27 00:00:00"),  # over a leap day
     ],
 )
 def test_v7_counts_business_days_in_turkey(now: datetime, oldest: str) -> None:
