@@ -5,10 +5,12 @@ A client library for the national system works with it when its host is changed:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
 
 from registry.log import logger
 from registry.national import (
@@ -144,8 +146,12 @@ async def _no_path(_request: Request, _error: Exception) -> Response:
     return _closing("X404")
 
 
-async def _no_method(_request: Request, _error: Exception) -> Response:
-    return _closing("X405")
+async def _no_method(request: Request, _error: Exception) -> Response:
+    """With those it knows (RFC 9110 §15.5.6)."""
+    path = request.scope["path"]
+    ours = [route for route in request.app.router.routes if isinstance(route, Route)]
+    known = {method for route in ours if route.path_regex.match(path) for method in route.methods or ()}
+    return _closing("X405", {"allow": ", ".join(sorted(known))})
 
 
 async def _our_fault(_request: Request, error: Exception) -> Response:
@@ -153,7 +159,7 @@ async def _our_fault(_request: Request, error: Exception) -> Response:
     return _closing("H015")
 
 
-def _closing(code: str) -> Response:
+def _closing(code: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     fault: NationalError = refused(code)
-    fault.headers["connection"] = "close"
+    fault.headers |= {"connection": "close", **headers}
     return fault.response()

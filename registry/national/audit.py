@@ -1,7 +1,9 @@
 """Who changed what, when: one row for each change, written in the transaction that makes it.
 
 Actions: client-add, client-remove (by the command line), consent (one event of the ledger), consent-refused (an event
-that the national system would not take, see docs/national.md). No address stands here: `event` leads to the ledger.
+that the national system would not take, see docs/national.md), retailer-add, retailer-remove, access-add,
+access-replace, access-remove (of retailers to consents: how many consents, and the retailers), push-add, push-remove,
+agreement. No address stands here: `event` leads to the ledger.
 """
 
 from __future__ import annotations

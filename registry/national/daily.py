@@ -49,6 +49,10 @@ _AGREED = shape({"agreementStatus": {"type": "boolean", "enum": [True]}})
 _CAPTURED = shape({"agreementCaptured": {"type": "boolean"}})
 
 
+class Changed(Exception):
+    """Something was recorded for a day while somebody agreed to it."""
+
+
 class Days:
     """The days' files, computed by one thread. For one event loop."""
 
@@ -73,7 +77,7 @@ class Days:
         return await asyncio.wait_for(asyncio.shield(computing), API_DAY_WAIT_SECONDS)
 
     async def agree(self, brand: int, day: date, client: str) -> bool:
-        """Note that the client agrees to the newest hash; False: the day has no moves. Raises TimeoutError."""
+        """Note that the client agrees to the newest hash; False: the day has no moves. Raises TimeoutError, Changed."""
         found = await self.agreement(brand, day)
         if found is None:
             return False
@@ -127,7 +131,8 @@ class Days:
         at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._writing.begin() as connection:
             same = _update(brand, day).where(api_agreement.c.digest == digest)
-            connection.execute(same.values(agreed=True, agreed_by=client, agreed_at=at))
+            if not connection.execute(same.values(agreed=True, agreed_by=client, agreed_at=at)).rowcount:
+                raise Changed
             write_audit(connection, client, "agreement", now, brand=brand, detail=day.isoformat())
 
     def _file(self, brand: int, day: date) -> IO[bytes] | None:
@@ -204,11 +209,17 @@ async def _hash(days: Days, call: Call) -> Response:
 
 async def _agree(days: Days, call: Call) -> Response:
     day = _day(call)
-    if not isinstance(call.body, dict) or call.body != {"agreementStatus": True}:
-        raise refused("H460", "agreementStatus")
+    said = call.body
+    if not isinstance(said, dict):
+        raise refused("H512", "agreementStatus")
+    for name in said:
+        if name != "agreementStatus":
+            raise refused("H118", shown(name), value=shown(said[name]))
+    if said.get("agreementStatus") is not True:
+        raise refused("H512", "agreementStatus", value=shown(said.get("agreementStatus")))
     try:
         agreed = await days.agree(call.brand, day, call.client.name)
-    except TimeoutError:
+    except (TimeoutError, Changed):
         raise refused("H123") from None
     return answer({"agreementCaptured": True}) if agreed else Response(status_code=204)
 
@@ -241,14 +252,12 @@ def _day(call: Call) -> date:
     try:
         day = date.fromisoformat(said)
     except ValueError:
-        raise refused("H502", "reportDate", value=shown(said)) from None
+        raise refused("H501", "reportDate", value=shown(said)) from None
     if day.isoformat() != said:
-        raise refused("H502", "reportDate", value=shown(said))
+        raise refused("H501", "reportDate", value=shown(said))
     today = call.api.clock().astimezone(TURKEY).date()
-    if day >= today:
-        raise refused("H512", "reportDate", value=said)
-    if day < today - timedelta(days=DAYS):
-        raise refused("H501", "reportDate", value=said)
+    if not today - timedelta(days=DAYS) <= day < today:
+        raise refused("H502", "reportDate", value=said)
     return day
 
 

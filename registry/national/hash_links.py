@@ -64,7 +64,7 @@ def read_wanted(said: Any) -> list[tuple[bytes, RecipientType]]:
         raise refused("H097")
     for name in said:
         if name != "recipients":
-            raise refused("H118", shown(name))
+            raise refused("H118", shown(name), value=shown(said[name]))
     if "recipients" not in said:
         raise refused("H168")
     asked = said["recipients"]
@@ -78,18 +78,18 @@ def read_wanted(said: Any) -> list[tuple[bytes, RecipientType]]:
     for index, one in enumerate(asked):
         for name in one:
             if name not in ("recipient", "recipientType"):
-                raise refused("H118", shown(name), index=index)
+                raise refused("H118", "recipients", index, shown(name), value=shown(one[name]))
         said_kind = one.get("recipientType", RecipientType.BIREYSEL.value)
         kind = TYPES.get(said_kind) if isinstance(said_kind, str) else None
         if kind is None:
-            raise refused("H116", value=shown(said_kind), index=index)
+            raise refused("H116", "recipients", index, "recipientType", value=shown(said_kind))
         text = one.get("recipient")
         if not isinstance(text, str):
-            raise refused("H114", index=index)
+            raise refused("H114", "recipients", index, "recipient", value=shown(text))
         recipient = recipient_of(Channel.EPOSTA, text.encode("utf-8", "replace"), strict=True)
         if isinstance(recipient, str):
-            raise refused(recipient, value=shown(text), index=index)
+            raise refused(recipient, "recipients", index, "recipient", value=shown(text))
         if (recipient, kind) in found:
-            raise refused("H193", value=shown(text), index=index)
+            raise refused("H193", "recipients", index, value=shown(text))
         found.append((recipient, kind))
     return found

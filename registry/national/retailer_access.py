@@ -16,9 +16,9 @@ from registry.national.consent_body import is_retailer_code, shown
 from registry.national.errors import answer, refused
 from registry.national.history import PAGINATION, paging
 from registry.national.openapi import CODE, MOMENT, RECIPIENT, RECIPIENT_TYPE, TEXT, TYPE, Schema, listed, shape
-from registry.national.retailer_store import RetailerStore, Target, UnknownConsents, UnknownRetailers
+from registry.national.retailer_store import Actor, RetailerStore, Target, UnknownConsents, UnknownRetailers
 from registry.national.retailers import described
-from registry.national.routes import Call, Endpoint, add
+from registry.national.routes import CODE_DIGITS_MAX, Call, Endpoint, add
 from registry.national.state import Api
 from registry.national.status import CHANNELS, TYPES, read_query
 from registry.rules import recipient_of, turkey_time
@@ -80,13 +80,15 @@ def add_to(app: FastAPI, api: Api) -> None:
 async def _change(store: RetailerStore, change: Change, status: int, call: Call) -> Response:
     targets, codes = read_change(call, change)
     ledger = call.api.ledger
-    work = partial(store.change, ledger, targets, codes, keep=change.keep, grant=change.grant)
+    by = Actor(call.client.name, call.api.clock())
+    work = partial(store.change, ledger, targets, codes, by, keep=change.keep, grant=change.grant)
     try:
         await call.api.in_thread(work)
-    except UnknownRetailers:
-        raise refused("H180", "retailerAccess") from None
+    except UnknownRetailers as unknown:
+        place = list(map(_code_of, call.body["retailerAccess"])).index(unknown.first)
+        raise refused("H180", "retailerAccess", place, value=unknown.first) from None
     except UnknownConsents as unknown:
-        raise refused("H401", "recipients", index=unknown.first) from None
+        raise refused("H401", "recipients", value=targets[unknown.first].recipient.decode()) from None
     return answer({"transactionId": str(uuid4()), "creationDate": turkey_time(call.api.clock())}, status)
 
 
@@ -110,7 +112,7 @@ def read_change(call: Call, change: Change) -> tuple[list[Target], list[int]]:
     allowed = ("type", "recipientType", "recipients", "recipient", *(() if change.everything else ("retailerAccess",)))
     for name in said:
         if name not in allowed:
-            raise refused("H118", shown(name))
+            raise refused("H118", shown(name), value=shown(said[name]))
     codes = [] if change.everything else _codes(said)
     for name, code in (("type", "H111"), ("recipientType", "H170")):
         if said.get(name) in (None, ""):
@@ -125,7 +127,8 @@ def read_change(call: Call, change: Change) -> tuple[list[Target], list[int]]:
     for index, text in enumerate(_recipients(said)):
         recipient = recipient_of(channel, text.encode("utf-8", "replace"), strict=True)
         if isinstance(recipient, str):
-            raise refused(recipient, value=shown(text), index=index)
+            where = ("recipients", index) if "recipients" in said else ("recipient",)
+            raise refused(recipient, *where, value=shown(text))
         targets.append(Target(call.brand, channel, recipient, kind))
     return list(dict.fromkeys(targets)), codes
 
@@ -138,7 +141,7 @@ def _recipients(said: dict[str, Any]) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise refused("H478")
     if not found:
-        raise refused("H164")
+        raise refused("H164", value=[])
     if len(found) > API_PAGE_MAX:
         raise refused("H127", "recipients")
     return found
@@ -148,10 +151,16 @@ def _codes(said: dict[str, Any]) -> list[int]:
     codes = said.get("retailerAccess")
     if codes is None:
         raise refused("H169", "retailerAccess")
-    if not isinstance(codes, list) or not all(map(is_retailer_code, codes)):
+    if not isinstance(codes, list) or not all(map(is_retailer_code, map(_code_of, codes))):
         raise refused("H460", "retailerAccess")
     if not codes:
-        raise refused("H163", "retailerAccess")
+        raise refused("H163", "retailerAccess", value=[])
     if len(codes) > API_PAGE_MAX:
         raise refused("H126", "retailerAccess")
-    return list(dict.fromkeys(codes))
+    return list(dict.fromkeys(map(_code_of, codes)))
+
+
+def _code_of(said: Any) -> Any:
+    """The national system's own description has the codes of a removal as texts, its examples as numbers."""
+    is_number = isinstance(said, str) and said.isascii() and said.isdigit() and len(said) <= CODE_DIGITS_MAX
+    return int(said) if is_number else said

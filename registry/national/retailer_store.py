@@ -43,7 +43,11 @@ class Repeated(Exception):
 
 
 class UnknownRetailers(Exception):
-    """Some of the codes are none of the brand's."""
+    """Some of the codes are none of the brand's; `first` is the first such one."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(first)
+        self.first = first
 
 
 class UnknownConsents(Exception):
@@ -81,6 +85,13 @@ class Marks(NamedTuple):
         """In the words of the status; what is not known is left out."""
         said = {"retailerCode": self.code, "retailerTitle": self.title}
         return {"retailerAccessCount": self.access, **{name: value for name, value in said.items() if value}}
+
+
+class Actor(NamedTuple):
+    """Who changes something, and when."""
+
+    client: str
+    now: datetime
 
 
 class Target(NamedTuple):
@@ -162,6 +173,7 @@ class RetailerStore:
         """Also its access; False: the brand has none of this code. That it took consents stays on record."""
         mine = and_(api_retailer.c.brand == brand, api_retailer.c.code == code)
         with self._writing.begin() as connection:
+            take_append_lock(connection)  # nobody is granting it anything
             if not connection.execute(delete(api_retailer).where(mine)).rowcount:
                 return False
             connection.execute(delete(api_retailer_access).where(api_retailer_access.c.retailer == code))
@@ -209,7 +221,14 @@ class RetailerStore:
             return [_marks(connection, target, event) for target, event in asked]
 
     def change(
-        self, ledger: Ledger, targets: Sequence[Target], codes: Sequence[int], *, keep: bool, grant: bool
+        self,
+        ledger: Ledger,
+        targets: Sequence[Target],
+        codes: Sequence[int],
+        by: Actor,
+        *,
+        keep: bool,
+        grant: bool,
     ) -> None:
         """Grant codes to consents, or take them away (all where there are none); `keep`: they keep the others.
 
@@ -220,8 +239,9 @@ class RetailerStore:
             take_append_lock(connection)
             if grant:
                 wanted = {(brand, code) for code in codes}
-                if len(self.known(connection, wanted)) != len(wanted):
-                    raise UnknownRetailers
+                known = self.known(connection, wanted)
+                if strange := [code for code in codes if (brand, code) not in known]:
+                    raise UnknownRetailers(strange[0])
                 found = _existing(connection, ledger, targets)
                 if missing := [place for place, target in enumerate(targets) if target not in found]:
                     raise UnknownConsents(missing[0])
@@ -233,6 +253,9 @@ class RetailerStore:
                     connection.execute(delete(api_retailer_access).where(here))
                 if grant:
                     _grant(connection, target, codes)
+            action = "access-remove" if not grant else "access-add" if keep else "access-replace"
+            detail = f"{len(targets)}: {' '.join(map(str, codes)) or 'all'}"
+            write_audit(connection, by.client, action, by.now, brand=brand, detail=detail)
 
     def _new_code(self, connection: Connection) -> int:
         while True:

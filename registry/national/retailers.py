@@ -8,9 +8,10 @@ from typing import Any, Final
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
+from filters.address import canonical_msisdn
 from registry.limits import API_BODY_OCTETS_MAX, API_RETAILER_CHARACTERS_MAX
 from registry.national.consent_body import shown
-from registry.national.errors import answer, refused
+from registry.national.errors import Fault, NationalError, answer, refused
 from registry.national.history import paging
 from registry.national.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_vkn
 from registry.national.openapi import CODE, COUNT, TEXT, listed, shape
@@ -90,14 +91,14 @@ async def _one(store: RetailerStore, call: Call) -> Response:
     code = _code(call)
     found = await call.api.in_thread(lambda: store.one(call.brand, code))
     if found is None:
-        raise refused("H201", "retailerCode")
+        raise refused("H058", "retailerCode", value=code)
     return answer(described(found))
 
 
 async def _remove(store: RetailerStore, call: Call) -> Response:
     code, now = _code(call), call.api.clock()
     if not await call.api.in_thread(lambda: store.remove(call.brand, code, call.client.name, now)):
-        raise refused("H201", "retailerCode")
+        raise refused("H058", "retailerCode", value=code)
     return PlainTextResponse("Başarı", headers={"cache-control": "no-store"})
 
 
@@ -113,7 +114,7 @@ def read_details(said: Any) -> Details:
         raise refused("H090")
     for name in said:
         if name not in FIELDS:
-            raise refused("H118", shown(name))
+            raise refused("H118", shown(name), value=shown(said[name]))
     for name, code in _MISSING.items():
         if said.get(name) in (None, ""):
             raise refused(code, name)
@@ -122,14 +123,18 @@ def read_details(said: Any) -> Details:
         details[name] = _place(name, value) if name in _PLACES else _text(name, value)
     _check_numbers(details)
     if details.setdefault("status", STATES[0]) not in STATES:
-        raise refused("H090", "status", value=details["status"])
+        raise refused("H201", "status", value=details["status"])
     return details
 
 
 def _check_numbers(details: Details) -> None:
     tckn, tin, mersis = details["tckn"], details["tin"], details.get("mersis")
+    if len(tckn) != TCKN_DIGITS:
+        raise NationalError(Fault("H226", ("tckn",), tckn, message="tckn must have 11 characters"))
     if not is_tckn(tckn):
-        raise refused("H226", "tckn")
+        raise NationalError(Fault("H225", ("tckn",), tckn, message="tckn is invalid"))
+    if (mobile := details.get("mobile")) is not None and not _is_e164(mobile):
+        raise refused("H224", "mobile", value=mobile)
     if len(tin) not in (VKN_DIGITS, TCKN_DIGITS):
         raise refused("H244", "tin")
     if not (is_vkn(tin) or is_tckn(tin)):
@@ -138,6 +143,10 @@ def _check_numbers(details: Details) -> None:
         raise refused("H228", "mersis")
     if mersis is not None and not is_mersis(mersis):
         raise refused("H227", "mersis")
+
+
+def _is_e164(text: str) -> bool:
+    return canonical_msisdn(raw := text.encode("utf-8", "replace")) == raw
 
 
 def _place(name: str, value: Any) -> dict[str, str]:
@@ -171,5 +180,5 @@ def _flag(call: Call, name: str, code: str) -> bool:
 def _code(call: Call) -> int:
     said = call.part("retailerCode")
     if not (said.isascii() and said.isdigit() and len(said) <= 10):
-        raise refused("H201", "retailerCode")
+        raise refused("H058", "retailerCode", value=shown(said))
     return int(said)

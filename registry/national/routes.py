@@ -177,8 +177,9 @@ async def _client(api: Api, request: Request, *, basic: bool) -> Client:
         session = await api.sessions.of(said[7:].strip())
         if session is not None:
             return session.client
-    # an unknown caller keeps no connection
-    raise NationalError(Fault("H351"), headers={"connection": "close", "www-authenticate": "Bearer"})
+    # an unknown caller keeps no connection; some libraries send a password only after they were asked for one
+    schemes = 'Basic realm="izinli", charset="UTF-8", Bearer' if basic else "Bearer"
+    raise NationalError(Fault("H351"), headers={"connection": "close", "www-authenticate": schemes})
 
 
 def _codes(api: Api, client: Client, path: dict[str, str], *, write: bool) -> tuple[int, int]:

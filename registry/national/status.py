@@ -118,7 +118,7 @@ def read_query(body: Any) -> tuple[Channel, RecipientType, bytes]:
         raise refused("H097")
     for name in body:
         if name not in FIELDS:
-            raise refused("H118", shown(name))
+            raise refused("H118", shown(name), value=shown(body[name]))
     said = {name: body.get(name) for name in FIELDS}
     for name, code in zip(FIELDS, ("H114", "H111", "H170"), strict=True):
         if said[name] is None or said[name] == "":
@@ -143,14 +143,14 @@ def read_recipients(body: Any, channel: Channel) -> list[bytes | None]:
         raise refused("H097")
     for name in body:
         if name != "recipients":
-            raise refused("H118", shown(name))
+            raise refused("H118", shown(name), value=shown(body[name]))
     if "recipients" not in body:
         raise refused("H168")
     said = body["recipients"]
     if not isinstance(said, list) or not all(type(one) is str for one in said):
         raise refused("H478")
     if not said:
-        raise refused("H164")
+        raise refused("H164", value=[])
     if len(said) > API_RECIPIENTS_MAX:
         raise refused("H091", "recipients")
     found: list[bytes | None] = []
@@ -158,10 +158,10 @@ def read_recipients(body: Any, channel: Channel) -> list[bytes | None]:
     for index, text in enumerate(said):
         recipient = recipient_of(channel, text.encode("utf-8", "replace"), strict=True)
         if recipient == "H464":
-            raise refused("H464", "recipients", value=shown(text), index=index)
+            raise refused("H464", "recipients", index, value=shown(text))
         known = recipient if isinstance(recipient, bytes) else None
         if (key := known or text) in seen:
-            raise refused("H193", value=shown(text), index=index)
+            raise refused("H193", "recipients", index, value=shown(text))
         seen.add(key)
         found.append(known)
     return found

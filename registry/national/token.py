@@ -11,7 +11,7 @@ from python_multipart.multipart import parse_options_header
 from filters.passwords import DECOY, PASSWORD_OCTETS_MAX
 from registry.limits import API_FORM_OCTETS_MAX, FORM_FIELDS_MAX
 from registry.national.access import ACCESS_SECONDS, REFRESH_SECONDS, Client, Minted
-from registry.national.errors import OAuthError, answer
+from registry.national.errors import NationalError, OAuthError, answer
 from registry.national.openapi import COUNT, ERRORS, TEXT, Schema, shape
 from registry.national.routes import add_plain, address_of, bounded_body, decoded, guarded
 from registry.national.state import Api
@@ -56,7 +56,7 @@ async def _answer(api: Api, request: Request) -> Response:
         minted = await _by_refresh(api, _text(said, "refresh_token"))
     else:
         what = "grant_type is missing" if not grant else "this grant_type is not supported"
-        raise OAuthError(INVALID_REQUEST, what)
+        raise OAuthError(INVALID_GRANT if grant == "" else INVALID_REQUEST, what)
     return answer(
         {
             "access_token": minted.access,
@@ -116,16 +116,22 @@ def _fields(content_type: str, body: bytes) -> dict[str, Any]:
         if len(dict(pairs)) != len(pairs):
             raise OAuthError(INVALID_REQUEST, "a parameter is repeated")  # RFC 6749 §3.2
         return dict(pairs)
-    said = decoded(body)
+    try:
+        said = decoded(body)
+    except NationalError:
+        said = None
     if not isinstance(said, dict):
         raise OAuthError(INVALID_REQUEST, "a JSON object or a form is wanted")
     return said
 
 
 def _text(said: dict[str, Any], name: str) -> str:
+    """As the national system has it: what is missing or no text is another fault than what is empty."""
     value = said.get(name)
-    if not isinstance(value, str) or not value:
-        raise OAuthError(INVALID_REQUEST, f"{name} is missing, empty or no text")
+    if not isinstance(value, str):
+        raise OAuthError(INVALID_REQUEST, f"{name} is missing or no text")
+    if not value:
+        raise OAuthError(INVALID_GRANT, f"{name} is empty")
     return value
 
 
@@ -137,7 +143,7 @@ def _description() -> Schema:
         "requestBody": {"required": True, "content": content(_ASKED) | {FORM.decode(): {"schema": _ASKED}}},
         "responses": {
             "200": {"description": "the tokens", "content": content(_TOLD)},
-            "400": {"description": "refused", "content": content({"oneOf": [_REFUSED, ERRORS]})},
+            "400": {"description": "refused", "content": content(_REFUSED)},
             **{code: {"description": "not now", "content": content(ERRORS)} for code in ("408", "413", "429", "503")},
         },
     }

@@ -154,3 +154,19 @@ async def test_guessing_is_counted_as_logins_are(sqlite_ledger: Ledger, embedded
     async with served(sqlite_ledger, Publisher(sqlite_ledger, embedded), rates) as api:
         statuses = [(await ask(api, path(), authorization=credentials(READER, f"{n}"))).status_code for n in range(4)]
         assert statuses == [401, 401, 401, 429]
+
+
+async def test_who_waits_to_be_asked_for_a_password_is_asked(filled: Served) -> None:
+    """As .NET's and Java's clients do (RFC 7617 section 2): the first request has none."""
+
+    class WhenAsked(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Any:
+            answer = yield request
+            assert answer.headers["www-authenticate"].startswith("Basic realm=")
+            request.headers["authorization"] = VECTOR
+            yield request
+
+    answer = await filled.http.post(path(), json=ASKED, auth=WhenAsked())
+    assert answer.json() == {"list": [SECOND, THIRD]}
+    refused = await filled.http.get("/sps/700100/brands")
+    assert refused.headers["www-authenticate"] == "Bearer"

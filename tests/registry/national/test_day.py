@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from sqlalchemy import select
+
 from filters.model import Channel, RecipientType, Status
 from registry.ledger import Ledger, transaction_id
 from registry.national import day_file
+from registry.national.daily import Days
 from registry.national.day_file import Line, digest_of, octets
+from registry.national.tables import api_audit
 from registry.rules import Move
 from tests.registry.national.support import BRAND, IYS, READER, B, Served, codes
 from tests.registry.support import NOW, number, record
@@ -84,8 +89,9 @@ async def test_hash_and_file_belong_together_and_can_be_agreed_to(api: Served, s
         "hashMethod": "SHA-384",
         "agreementStatus": False,
     }
-    for body in ({"agreementStatus": False}, {}, [], {"agreementStatus": True, "x": 1}):
-        assert codes(await api.ask("PUT", path, body)) == ["H460"]
+    for body in ({"agreementStatus": False}, {"agreementStatus": 1}, {"agreementStatus": "true"}, {}, [], "true"):
+        assert codes(await api.ask("PUT", path, body)) == ["H512"], body
+    assert codes(await api.ask("PUT", path, {"agreementStatus": True, "x": 1})) == ["H118"]
     assert codes(await api.ask("PUT", path, {"agreementStatus": True}, as_=READER)) == ["H355"]
     assert (await api.ask("PUT", path, {"agreementStatus": True})).json() == {"agreementCaptured": True}
     assert (await api.ask("GET", path)).json() == first | {"agreementStatus": True}
@@ -98,6 +104,26 @@ async def test_hash_and_file_belong_together_and_can_be_agreed_to(api: Served, s
     assert second["agreementStatus"] is False
     file = await api.ask("GET", f"{B}/changes/{DAY}/file")
     assert second["hashValue"] == digest_of([file.content])
+
+
+async def test_nobody_agrees_to_what_changed_meanwhile(
+    api: Served, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash that was computed is not the one that stands by then: another process looked at the day again."""
+    record(sqlite_ledger, move(1), now=at(10))
+    path = f"{B}/agreements/{DAY}"
+
+    async def outdated(*_: object) -> tuple[str, bool]:
+        return "0" * 96, False
+
+    await api.ask("GET", path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Days, "agreement", outdated)
+        answer = await api.ask("PUT", path, {"agreementStatus": True})
+    assert (answer.status_code, codes(answer)) == (400, ["H123"])
+    assert (await api.ask("GET", path)).json()["agreementStatus"] is False
+    with sqlite_ledger.engine.connect() as connection:
+        assert "agreement" not in connection.execute(select(api_audit.c.action)).scalars().all()
 
 
 async def test_the_counters(api: Served, sqlite_ledger: Ledger) -> None:
@@ -129,14 +155,14 @@ async def test_a_day_without_moves(api: Served, sqlite_ledger: Ledger) -> None:
 
 
 DAYS = [
-    ("2026-03-04", "H512"),  # not over
-    ("2026-03-05", "H512"),
+    ("2026-03-04", "H502"),  # not over
+    ("2026-03-05", "H502"),
     ("2026-02-25", ""),
-    ("2026-02-24", "H501"),
-    ("2026-02-30", "H502"),
-    ("20260303", "H502"),
-    ("2026-W10-2", "H502"),
-    ("x", "H502"),
+    ("2026-02-24", "H502"),
+    ("2026-02-30", "H501"),
+    ("20260303", "H501"),
+    ("2026-W10-2", "H501"),
+    ("x", "H501"),
 ]
 
 

@@ -89,6 +89,13 @@ async def test_what_is_not_there_is_said_in_the_national_shape(api: Served, meth
     assert answer.headers["connection"] == "close"
 
 
+async def test_who_asks_in_another_way_is_told_which_there_are(api: Served) -> None:
+    """RFC 9110 §15.5.6."""
+    for method in ("PUT", "HEAD", "OPTIONS"):
+        assert (await api.ask(method, f"{B}/consents")).headers["allow"] == "POST"
+    assert (await api.ask("PATCH", f"{B}/retailers")).headers["allow"] == "GET, POST"
+
+
 async def test_our_own_fault_is_h015_and_tells_nothing(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a secret")

@@ -11,7 +11,8 @@ from registry.ledger import Ledger
 from registry.limits import API_RETAILERS_MAX, API_THREADS_WAITING_MAX
 from registry.national.numbers import is_mersis, is_tckn, is_vkn
 from registry.national.stored import api_retailer, api_retailer_access
-from tests.registry.national.support import BRAND, IYS, READER, STRANGER, B, Served, codes
+from registry.national.tables import api_audit
+from tests.registry.national.support import BRAND, CLIENT, IYS, READER, STRANGER, B, Served, codes
 
 PATH = f"{B}/retailers"
 ACCESS = f"{B}/consents/retailers/access"
@@ -57,7 +58,7 @@ async def test_a_retailer_is_told_as_it_came(api: Served) -> None:
     assert (await api.ask("DELETE", f"{PATH}/{code}")).status_code == 200
     for method in ("GET", "DELETE"):
         answer = await api.ask(method, f"{PATH}/{code}")
-        assert (answer.status_code, codes(answer)) == (400, ["H201"])
+        assert (answer.status_code, codes(answer)) == (404, ["H058"])
 
 
 async def test_pages(api: Served) -> None:
@@ -76,7 +77,10 @@ NO_RETAILERS = [
     ({"title": None}, 400, "H214"),
     ({"name": ""}, 400, "H215"),
     ({"tckn": None}, 400, "H216"),
-    ({"tckn": "12345678951"}, 400, "H226"),
+    ({"tckn": "12345678951"}, 400, "H225"),
+    ({"tckn": "1234567895"}, 400, "H226"),
+    ({"mobile": "05321112233"}, 400, "H224"),
+    ({"mobile": "+9005321112233"}, 400, "H224"),
     ({"tin": None}, 400, "H288"),
     ({"tin": "123456789"}, 400, "H244"),
     ({"tin": "1234567891"}, 400, "H243"),
@@ -91,7 +95,7 @@ NO_RETAILERS = [
     ({"mersis": "012345678900001"}, 400, "H228"),
     ({"title": "a\nb"}, 400, "H229"),
     ({"title": "x" * 256}, 400, "H229"),
-    ({"status": "gone"}, 400, "H090"),
+    ({"status": "gone"}, 400, "H201"),
     ({"alias": 1.5}, 400, "H090"),
     ({"more": "x"}, 422, "H118"),
 ]
@@ -169,6 +173,36 @@ async def test_access_is_added_replaced_and_removed(api: Served) -> None:
         assert await using(api) == []
 
 
+async def test_codes_may_be_texts_as_the_national_description_has_them(api: Served) -> None:
+    code = await added(api)
+    await api.add()
+    many = {**KEY, "recipients": [RECIPIENT]}
+    assert (await api.ask("POST", ACCESS, many | {"retailerAccess": [str(code)]})).status_code == 200
+    assert await using(api) == [code]
+    assert (await api.ask("POST", f"{ACCESS}/remove", many | {"retailerAccess": [str(code)]})).status_code == 202
+    assert await using(api) == []
+
+
+async def test_every_change_of_access_is_audited_without_addresses(api: Served, sqlite_ledger: Ledger) -> None:
+    code = await added(api)
+    await api.add()
+    many = {**KEY, "recipients": [RECIPIENT]}
+    for method, path in (("POST", ACCESS), ("PUT", ACCESS), ("POST", f"{ACCESS}/remove")):
+        await api.ask(method, path, many | {"retailerAccess": [code]})
+    await api.ask("POST", f"{ACCESS}/remove/all", many)
+    assert codes(await api.ask("PUT", ACCESS, many | {"retailerAccess": [1]})) == ["H180"]
+    query = select(api_audit).where(api_audit.c.action.startswith("access")).order_by(api_audit.c.id)
+    with sqlite_ledger.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    assert [(row.action, row.detail) for row in rows] == [
+        ("access-add", f"1: {code}"),
+        ("access-replace", f"1: {code}"),
+        ("access-remove", f"1: {code}"),
+        ("access-remove", "1: all"),
+    ]
+    assert {(row.client, row.brand) for row in rows} == {(CLIENT, BRAND)}
+
+
 async def test_one_unknown_consent_and_nothing_is_changed(api: Served, sqlite_ledger: Ledger) -> None:
     code = await added(api)
     await api.add()
@@ -176,7 +210,7 @@ async def test_one_unknown_consent_and_nothing_is_changed(api: Served, sqlite_le
     for method in ("POST", "PUT"):
         answer = await api.ask(method, ACCESS, body)
         (fault,) = answer.json()["errors"]
-        assert (answer.status_code, fault["code"], fault["index"]) == (400, "H401", 1)
+        assert (answer.status_code, fault["code"], fault["value"]) == (400, "H401", "+905331112233")
     with sqlite_ledger.engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(api_retailer_access)).scalar_one() == 0
 
@@ -229,7 +263,7 @@ async def test_who_may(api: Served) -> None:
     assert (await api.ask("GET", f"{PATH}/{code}", as_=READER)).status_code == 200
     assert codes(await api.ask("GET", f"{PATH}/{code}", as_=STRANGER)) == ["H353"]
     other = f"/sps/{IYS}/brands/{IYS}"
-    assert codes(await api.ask("GET", f"{other}/retailers/{code}")) == ["H201"]
+    assert codes(await api.ask("GET", f"{other}/retailers/{code}")) == ["H058"]
     assert codes(await api.add(path=f"{other}/consents", retailerCode=code)) == ["H180"]
 
 

@@ -125,6 +125,23 @@ async def test_a23_the_answer_names_field_and_value(api: Served) -> None:
     assert fault["message"]
 
 
+PLACES: dict[str, tuple[dict[str, Any], list[str | int], Any]] = {
+    "A30": ({"retailerCode": 99999999}, ["retailerCode"], 99999999),
+    "access of nobody": ({"retailerAccess": [7, 99999999]}, ["retailerAccess", 0], 7),
+    "A29": ({"name": "x"}, ["name"], "x"),
+    "A14": ({"consentDate": "2026-03-04 10:00:01"}, ["consentDate"], "2026-03-04 10:00:01"),
+    "A7": ({"status": "RET"}, ["status"], "RET"),
+}
+
+
+@pytest.mark.parametrize(("fields", "location", "value"), PLACES.values(), ids=PLACES.keys())
+async def test_the_answer_names_the_place_and_what_stands_there(
+    api: Served, fields: dict[str, Any], location: list[str | int], value: Any
+) -> None:
+    (fault,) = (await api.add(**fields)).json()["errors"]
+    assert (fault["location"], fault["value"]) == (location, value)
+
+
 TAKEN: dict[str, dict[str, Any]] = {
     "A11": {"source": "HS_2015", "consentDate": "2015-05-01 00:00:00"},
     "A22": {"type": "EPOSTA", "recipient": "x+tag@example.test"},

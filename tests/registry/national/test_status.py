@@ -105,6 +105,11 @@ async def test_a_bad_list_is_refused(api: Served, body: Any, code: str) -> None:
     assert (answer.status_code, codes(answer)) == (422, [code])
 
 
+async def test_a_repetition_is_named_with_its_place(api: Served) -> None:
+    (fault,) = (await many(api, [*THREE, THREE[0]])).json()["errors"]
+    assert (fault["location"], fault["value"]) == (["recipients", 3], THREE[0])
+
+
 async def test_type_and_kind_of_the_path_are_checked(api: Served) -> None:
     assert codes(await many(api, THREE, "KURUMSAL/status/MESAJ")) == ["H116"]
     assert codes(await many(api, THREE, "TACIR/status/SMS")) == ["H117"]

@@ -16,7 +16,14 @@ from registry.national.batch_store import Batches, item_of
 from registry.national.moves import Side
 from registry.national.push_store import Registrations, TooManyReceivers
 from registry.national.recorder import Recorder
-from registry.national.retailer_store import Repeated, RetailerStore, UnknownConsents, UnknownRetailers, target_of
+from registry.national.retailer_store import (
+    Actor,
+    Repeated,
+    RetailerStore,
+    UnknownConsents,
+    UnknownRetailers,
+    target_of,
+)
 from registry.national.seal import Seal
 from registry.national.stored import DONE
 from registry.publish import Publisher
@@ -80,15 +87,18 @@ def test_a_batch_with_retailers(ledger: Ledger, writer: SqliteIndexWriter, clock
     assert batches.find(BRAND, request) is None
 
 
+BY = Actor(CLIENT, NOW)
+
+
 def test_access(ledger: Ledger) -> None:
     retailers = RetailerStore(ledger.engine)
     first, second = (retailers.add(BRAND, details(tckn), CLIENT, NOW) for tckn in ("12345678950", "10000000146"))
     record(ledger, onay(1), ret(1, kind=RecipientType.TACIR))
     here = target_of(onay(1))
     with pytest.raises(UnknownRetailers):
-        retailers.change(ledger, [here], [1], keep=True, grant=True)
+        retailers.change(ledger, [here], [1], BY, keep=True, grant=True)
     with pytest.raises(UnknownConsents):
-        retailers.change(ledger, [here, target_of(onay(2))], [first], keep=True, grant=True)
+        retailers.change(ledger, [here, target_of(onay(2))], [first], BY, keep=True, grant=True)
     for codes, keep, grant, left in (
         ([first], True, True, {first}),
         ([second, first], True, True, {first, second}),
@@ -96,9 +106,9 @@ def test_access(ledger: Ledger) -> None:
         ([first], True, False, {second}),
         ([], False, False, set[int]()),
     ):
-        retailers.change(ledger, [here], codes, keep=keep, grant=grant)
+        retailers.change(ledger, [here], codes, BY, keep=keep, grant=grant)
         assert {one.code for one in retailers.using(here, 0, 100).retailers} == left
-    retailers.change(ledger, [here], [first, second], keep=True, grant=True)
+    retailers.change(ledger, [here], [first, second], BY, keep=True, grant=True)
     assert retailers.remove(BRAND, first, CLIENT, NOW)
     assert not retailers.remove(BRAND, first, CLIENT, NOW)
     assert [(one.code, one.access) for one in retailers.page(BRAND, 0, None).retailers] == [(second, 1)]

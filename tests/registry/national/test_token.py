@@ -71,6 +71,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "T5": {**LOGIN, "grant_type": "magic"},
     "T6": {**LOGIN, "password": "wrong"},
     "nobody": {**LOGIN, "username": "nobody@firma.test"},
+    "an empty user": {**LOGIN, "username": ""},
+    "an empty grant": {**LOGIN, "grant_type": ""},
+    "an empty refresh token": {"grant_type": "refresh_token", "refresh_token": ""},
     "no user": {"password": PASSWORD, "grant_type": "password"},
     "an empty password": {**LOGIN, "password": ""},
     "a number": {**LOGIN, "password": 1},
@@ -87,7 +90,8 @@ async def test_what_is_wrong_is_said_in_the_oauth_shape(api: Served, said: dict[
     answer = await ask(api, **said)
     assert answer.status_code == 400
     assert answer.json().keys() == {"error", "error_description"}
-    assert answer.json()["error"] in ("invalid_request", "invalid_grant")
+    empty, strange = "" in said.values(), said.get("refresh_token")
+    assert answer.json()["error"] == ("invalid_grant" if empty or strange else "invalid_request")
 
 
 async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(api: Served) -> None:
@@ -98,8 +102,9 @@ async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(api: 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 5000, b'{"password":"\\ud800"}'])
 async def test_what_is_no_object_is_refused(api: Served, body: bytes) -> None:
-    answer = await api.http.post("/oauth2/token", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
+    for kind in ("application/json", "text/plain"):
+        answer = await api.http.post("/oauth2/token", content=body, headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("body", ["grant_type=password&grant_type=password", "%ff=%ff&" * 20])
