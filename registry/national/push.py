@@ -70,10 +70,11 @@ async def _register(kept: Registrations, outward: Outward, call: Call) -> Respon
         if not await call.api.in_thread(partial(kept.room, call.brand, one.channel, one.url)):
             raise refused("X430", "type", value=one.channel.value)
         await call.api.rest.outside(partial(_try, outward, one, test_record(call.api.clock())))
-        try:
-            await call.api.in_thread(partial(kept.add, call.brand, one[1], one[0], one[2], one[3], call.client.name))
-        except TooManyReceivers:
-            raise refused("X430", "type", value=one.channel.value) from None
+    asked = [(one.channel, one.url, one.username, one.password) for one in wanted]
+    try:  # all of them or none: whoever is refused has registered nobody
+        await call.api.in_thread(partial(kept.add_all, call.brand, asked, call.client.name))
+    except TooManyReceivers as full:
+        raise refused("X430", "type", value=full.channel.value) from None
     call.api.rest.told.set()
     return answer({"message": REGISTERED})
 

@@ -7,7 +7,7 @@ so the moves of one recipient never change their order.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,13 @@ _HIDDEN: Final = ("holder", "held_until")
 
 class TooManyReceivers(Exception):
     """There are two for this brand and type."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)
+        self.channel = channel
+
+
+Asked = tuple[Channel, str, str, str]  # type, URL, user, password
 
 
 class Receiver(NamedTuple):
@@ -65,19 +72,28 @@ class Registrations:
     def add(self, brand: int, channel: Channel, url: str, username: str, password: str, client: str) -> None:
         """A receiver of all that happens from now on; the same address again has a new password. Raises
         TooManyReceivers."""
-        sealed = self._seal.close(password, about(brand, channel, url))
+        self.add_all(brand, [(channel, url, username, password)], client)
+
+    def add_all(self, brand: int, wanted: Sequence[Asked], client: str) -> None:
+        """Likewise several, or none of them."""
         now = self._clock()
-        said = {"username": username, "password": sealed, "registered_at": int(now.timestamp())}
-        fresh = {"failures": 0, "next_at": 0}
         with self._writing.begin() as connection:
             take_append_lock(connection)
-            if not _room(connection, brand, channel, url):
-                raise TooManyReceivers
-            known = update(api_push).where(_here(brand, channel, url)).values(**said, **fresh)
-            if not connection.execute(known).rowcount:
-                key = {"brand": brand, "channel": channel.value, "url": url, "cursor": last_seq(connection)}
-                connection.execute(insert(api_push).values(**key, **said, **fresh, holder="", held_until=0))
-            write_audit(connection, client, "push-add", now, brand=brand, detail=channel.value)
+            for one in wanted:
+                self._put(connection, brand, one, now)
+                write_audit(connection, client, "push-add", now, brand=brand, detail=one[0].value)
+
+    def _put(self, connection: Connection, brand: int, one: Asked, now: datetime) -> None:
+        channel, url, username, password = one
+        sealed = self._seal.close(password, about(brand, channel, url))
+        said = {"username": username, "password": sealed, "registered_at": int(now.timestamp())}
+        fresh = {"failures": 0, "next_at": 0}
+        if not _room(connection, brand, channel, url):
+            raise TooManyReceivers(channel)
+        known = update(api_push).where(_here(brand, channel, url)).values(**said, **fresh)
+        if not connection.execute(known).rowcount:
+            key = {"brand": brand, "channel": channel.value, "url": url, "cursor": last_seq(connection)}
+            connection.execute(insert(api_push).values(**key, **said, **fresh, holder="", held_until=0))
 
     def remove(self, brand: int, channel: Channel, url: str, username: str, password: str, client: str) -> bool:
         """False: there is none with this address, user and password."""

@@ -80,6 +80,18 @@ async def test_p1_a_receiver_is_tried_with_a_fixed_record(pushing: Served, recei
     }
 
 
+async def test_of_several_all_are_registered_or_none(pushing: Served, receiver: Receiver) -> None:
+    """Whoever is told no has changed nothing, also when the last of them is to blame."""
+    good, gone = wanted(receiver), wanted(receiver, type="ARAMA", url="https://nowhere.invalid/")
+    third = [wanted(receiver, url=f"{receiver.url}?{index}") for index in range(3)]
+    for connections, code in (([good, gone], "H530"), (third, "X430")):
+        answer = await pushing.ask("POST", REGISTER, {"connection": connections})
+        assert (answer.status_code, codes(answer)) == (422, [code])
+        assert (await pushing.ask("GET", REGISTER)).json() == []
+    await register(pushing, good, wanted(receiver, type="ARAMA"))
+    assert len((await pushing.ask("GET", REGISTER)).json()) == 2
+
+
 async def test_moves_of_citizens_from_then_on(pushing: Served, receiver: Receiver, sqlite_ledger: Ledger) -> None:
     record(sqlite_ledger, citizen(9))
     await register(pushing, wanted(receiver))
