@@ -36,7 +36,7 @@ MAILTO_MAX: Final = 900
 
 Piece = bytes | memoryview
 
-_SHARED_MIN: Final = 64 * 1024
+_SHARED_MIN: Final = 4 * 1024
 """Octets of a part of the message that are not copied any more: a plan refers to them."""
 
 _ONE_CLICK: Final = b">\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"

@@ -175,23 +175,32 @@ def _check_room(text: bytes, found: list[Span], link_length: int) -> None:
 
 def _quoted_printable(message: bytes, part: Entity, block: _Block) -> list[Edit]:
     """Placed by the decoded text, spliced into the encoded one between two of its tokens."""
-    raw = message[part.body : part.end]
-    text = binascii.a2b_qp(raw)
+    begin, end = part.body, part.end
+    text = binascii.a2b_qp(memoryview(message)[begin:end])
     found = block.places(text)
     if found:
-        return [_quoted_link(raw, part.body, start, end) for start, end in _encoded_spans(raw, text, found)]
+        raw = message[begin:end]
+        return [_quoted_link(raw, begin, *span) for span in _encoded_spans(raw, text, found)]
+    # A copy of what is encoded would cost a large part more than the search for the place.
     point = block.point(text)
-    at = _encoded_offset(raw, text, point)
-    before, after = block.frame(text, point.at, closed=raw.endswith(CRLF) or (not raw and part.end == len(message)))
-    if raw.endswith(b"=", 0, at) and (at < len(raw) or raw.endswith(b"==")):
+    at = _encoded_offset(message, begin, end, text, point)
+    closed = message.endswith(CRLF, begin, end) or begin == end == len(message)
+    before, after = block.frame(text, point.at, closed=closed)
+    if message.endswith(b"=", begin, at) and (at < end or message.endswith(b"==", begin, end)):
         raise Unfit("a text part is encoded ambiguously")
-    if at and not raw.endswith(CRLF, 0, at):
-        if raw.endswith(b"=", 0, at):
+    if at > begin and not message.endswith(CRLF, begin, at):
+        if message.endswith(b"=", begin, at):
             before = CRLF + before  # completes the soft break that the text was cut off in
-        elif not before or (raw.endswith((b" ", b"\t"), 0, at) and at - raw.rfind(b"\n", 0, at) <= ENCODED_WIDTH):
+        elif not before or _ends_blank(message, begin, at):
             before = SOFT_BREAK + before  # blanks at the end of a line would be dropped
     segments = framed(part.gap + before, block.segments(quoted=True), after)
-    return [Edit(part.body + at, part.body + at, segments, quoted_link)]
+    return [Edit(at, at, segments, quoted_link)]
+
+
+def _ends_blank(message: bytes, begin: int, at: int) -> bool:
+    """Whether the line of `message[begin:at]` ends in a blank, with room for a soft break behind it."""
+    line = max(begin - 1, message.rfind(b"\n", begin, at))
+    return message.endswith((b" ", b"\t"), begin, at) and at - line <= ENCODED_WIDTH
 
 
 def _base64(message: bytes, part: Entity, block: _Block) -> list[Edit]:
@@ -321,18 +330,18 @@ def _encoded_octets(raw: bytes, wanted: list[int]) -> list[Span]:
     return found + [(at, at + 1) for at in starts]
 
 
-def _encoded_offset(raw: bytes, text: bytes, point: html.Point) -> int:
-    """Where in quoted-printable `raw` the decoded `point` is, proven by decoding what follows."""
+def _encoded_offset(message: bytes, begin: int, end: int, text: bytes, point: html.Point) -> int:
+    """Where in `message` the `point` of the decoded `text` of `message[begin:end]` is, proven by decoding the rest."""
     if not point.token:
-        return len(raw)
+        return end
     rest = text[point.at :]
-    at = raw.rfind(rest[: len(point.token)])
-    if at >= 0 and binascii.a2b_qp(raw[at:]) == rest:
+    at = message.rfind(rest[: len(point.token)], begin, end)
+    if at >= 0 and binascii.a2b_qp(message[at:end]) == rest:
         return at
     # Escaped, or split by a soft break: find the same occurrence, counted from the end.
-    starts = [match.start() for match in _encoded_forms(point.token).finditer(raw)]
+    starts = [match.start() for match in _encoded_forms(point.token).finditer(message, begin, end)]
     behind = rest.lower().count(point.token)
-    if behind > len(starts) or binascii.a2b_qp(raw[starts[-behind] :]) != rest:
+    if behind > len(starts) or binascii.a2b_qp(message[starts[-behind] : end]) != rest:
         raise Unfit("a text part is encoded ambiguously")
     return starts[-behind]
 
