@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import izinli
+
+__all__ = ["BRAND", "HEADER", "config", "izinli", "use_index"]
 
 BRAND = ("--brand", "100001")
 HEADER = "recipient,type,status,source,recipientType,consentDate\n"
@@ -16,11 +18,6 @@ def use_index(config: Path, url: str) -> None:
     text = config.read_text()
     assert 'url = "sqlite"' in text
     config.write_text(text.replace('url = "sqlite"', f'url = "{url}"'))
-
-
-def izinli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
