@@ -44,7 +44,8 @@ def read_admin_pages(table: Table, home: Path) -> AdminPages | None:
         fix = "listen on 127.0.0.1 behind a TLS proxy, or give admin_cert_file and admin_key_file"
         table.note("admin", f"{bind} can be reached by others, and passwords would cross the network in clear", fix)
     url = said_url or f"{'https' if certificate else 'http'}://{bind}"
-    table.attempt("admin_url", lambda: _check_url(url))
+    if said_url:
+        table.attempt("admin_url", lambda: _check_url(url))
     return AdminPages(bind, url, certificate)
 
 

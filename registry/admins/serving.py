@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from registry.limits import DRAIN_SECONDS
+from registry.log import logger
 from registry.web import WebServer
 
 _BACKLOG = 128
@@ -35,8 +36,10 @@ def served(app: FastAPI, where: AdminPages) -> Iterator[int]:
         server = WebServer(app, where.host, where.port, certificate=where.certificate)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="admins", daemon=True)
         thread.start()
+        port: int = sock.getsockname()[1]
+        logger.info("admin_pages_started", port=port, url=where.url)
         try:
-            yield sock.getsockname()[1]
+            yield port
         finally:
             server.should_exit = True
             thread.join(DRAIN_SECONDS + 1)
