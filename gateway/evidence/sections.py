@@ -55,6 +55,8 @@ _ORIGINS: Final = {
     "api": "API",
     "api-first": "API (İYS ilk kayıtta RET almaz) / API (the national system takes no RET as a first record)",
     "api-late": "API (İYS için geç) / API (too late for the national system)",
+    "declare-first": "dosyayla (İYS ilk kayıtta RET almaz) / by file (it takes no RET as a first record)",
+    "declare-late": "dosyayla (İYS için geç) / by file (too late for the national system)",
 }
 
 
@@ -110,12 +112,17 @@ def _event(event: Facts) -> Section:
         ("Geliş yolu / Way in", _ORIGINS.get(event["origin"], event["origin"])),
         ("Kaydeden / Recorded by", event["actor"] or "kayıt yok / not recorded"),
         ("transactionId", event["transaction_id"]),
+        *([("İYS'ye iletildi / Taken by İYS (UTC)", _taken(event))] if event["taken_at"] else []),
         ("Özeti / Leaf", event["leaf"]),
         ("Mührü / Sealed with", f"no {event['first_sealed']}–{event['last_sealed']}"),
         ("Önceki özet / Digest before", event["before"]),
         ("Mühür özeti / Digest", event["digest"] or "MÜHÜRSÜZ / NOT SEALED"),
     ]
     return Section(f"No {event['seq']}: {event['status']}", facts)
+
+
+def _taken(event: Facts) -> str:
+    return f"{event['taken_at']} transactionId {event['taken_as'] or '–'}"
 
 
 def _decisions(decisions: Sequence[Decision]) -> Section:
