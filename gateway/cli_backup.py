@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from gateway.cli_common import (
     EX_DATAERR,
     ConfigFile,
     console,
+    errors,
     fail,
     keys_of,
     load_config,
@@ -30,21 +33,27 @@ from gateway.config import Config, ConfigError, load
 
 def backup(
     config: ConfigFile,
-    target: Annotated[Path, typer.Argument(help="A new directory, or a new file ending in .tar or .tar.gz.")],
+    target: Annotated[
+        Path, typer.Argument(help="A new directory, or a new file ending in .tar or .tar.gz. -: standard output (tar).")
+    ],
 ) -> None:
     """Write ledger, keys, configuration and journal as they are now; the service may go on meanwhile."""
     from registry import backup as ledger
 
     loaded = load_config(config)
     keys_of(loaded, create=False)  # a backup without keys would be none
-    if target.resolve().is_relative_to(loaded.data_dir.resolve()):
+    to_pipe = str(target) == "-"
+    if to_pipe and sys.stdout.isatty():
+        fail("a terminal is no place for keys and addresses; pipe it into a program that encrypts", EX_CANTCREAT)
+    if not to_pipe and target.resolve().is_relative_to(loaded.data_dir.resolve()):
         fail(f"{target} stands in the data directory, and would be a part of itself", EX_CANTCREAT)
     try:
-        with reachable(), archive.create(target) as writer:
+        with reachable(), _opened(target) as writer:
             names = list(files.members(loaded))
             for name, path in names:
                 writer.add(name, path)
-            with tempfile.TemporaryDirectory(prefix="izinli-backup-", dir=target.absolute().parent) as staging:
+            beside = loaded.data_dir if to_pipe else target.absolute().parent
+            with tempfile.TemporaryDirectory(prefix=files.STAGING, dir=beside) as staging:
                 for path in ledger.dump(loaded.registry.ledger, loaded.data_dir, Path(staging)):
                     writer.add(f"{files.LEDGER}/{path.name}", path)
             made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -52,11 +61,23 @@ def backup(
             writer.close({**facts, "ledger": loaded.registry.ledger.partition(":")[0]})
     except OSError as error:
         fail(f"{target}: {error.strerror or error}; nothing was overwritten, and no backup was made", EX_CANTCREAT)
-    console.print(f"written: {escape(str(target))} ({len(names)} files and the ledger); it holds keys and addresses")
+    said = f"written: {escape(str(target))} ({len(names)} files and the ledger); it holds keys and addresses"
+    (errors if to_pipe else console).print(said)
+
+
+@contextmanager
+def _opened(target: Path) -> Iterator[archive.Writer]:
+    """A new backup there. Raises OSError."""
+    if str(target) != "-":
+        with archive.create(target) as writer:
+            yield writer
+        return
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out, archive.stream(out) as writer:
+        yield writer
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(help="What `izinli backup` wrote.")],
+    source: Annotated[Path, typer.Argument(help="What `izinli backup` wrote. -: standard input.")],
     directory: Annotated[Path, typer.Argument(help="Where the configuration goes: a new or empty directory.")],
     ledger: Annotated[
         str, typer.Option("--ledger", metavar="URL", help="Another PostgreSQL than the one of the configuration.")
@@ -70,7 +91,7 @@ def restore(
 
     try:
         with reachable(), _fresh(directory) as staging:
-            facts = archive.unpack(source, staging)
+            facts = archive.unpack(sys.stdin.buffer if str(source) == "-" else source, staging)
             config = _Restore(staging, directory, outside=outside).run(str(facts.get("config")), ledger)
     except archive.BadArchive as error:
         fail(f"{source}: {error}", EX_DATAERR)

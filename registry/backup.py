@@ -16,7 +16,16 @@ from typing import Final, cast
 from sqlalchemy import Connection, Engine, inspect, text
 
 from registry import service
-from registry.schema import LEDGER_FILE, appending, metadata, open_engine, snapshot, take_append_lock, upgrade_within
+from registry.schema import (
+    LEDGER_FILE,
+    appending,
+    knows,
+    metadata,
+    open_engine,
+    snapshot,
+    take_append_lock,
+    upgrade_within,
+)
 
 TABLES_FILE: Final = "tables.json"
 _CHUNK: Final = 1 << 20
@@ -72,12 +81,24 @@ def _load_sqlite(engine: Engine, source: Path) -> None:
         raise NotEmpty(f"{path} exists")
     if not source.exists():
         raise NotReadable("the backup is that of a PostgreSQL ledger, and the configuration names an SQLite one")
+    revision = _revision(source)
+    if not knows(revision):
+        raise NotReadable(f"the backup has revision {revision} of the ledger, which this version does not know")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with source.open("rb") as data, open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         while chunk := data.read(_CHUNK):
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _revision(source: Path) -> str:
+    """Of the schema of a ledger that is a file."""
+    try:
+        with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return str(connection.execute(f"SELECT version_num FROM {_VERSIONS}").fetchone()[0])
+    except (sqlite3.Error, TypeError) as error:
+        raise NotReadable(f"what the backup has as a ledger is none: {error}") from error
 
 
 def _dump_tables(connection: Connection, directory: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import (
     BigInteger,
@@ -156,6 +157,14 @@ def upgrade_within(connection: Connection, revision: str) -> bool:
     return True
 
 
+def knows(revision: str) -> bool:
+    """Whether this version can bring a ledger of that revision to its own."""
+    try:
+        return ScriptDirectory.from_config(_alembic(None)).get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to a revision ("base": no tables at all)."""
     with appending(engine).begin() as connection:
@@ -163,7 +172,7 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(_alembic(connection), revision)
 
 
-def _alembic(connection: Connection) -> Config:
+def _alembic(connection: Connection | None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection

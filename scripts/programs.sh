@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:?usage: programs.sh test|bench} in
-    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver opendkim:opendkim haproxy:haproxy node:nodejs npm:npm bearerbox:kannel tshark:tshark text2pcap:tshark' ;;
+    test)  wanted='postfix:postfix smtp-sink:postfix redis-server:redis-server swaks:swaks initdb:postgresql chromium:chromium chromedriver:chromium-driver opendkim:opendkim haproxy:haproxy node:nodejs npm:npm bearerbox:kannel tshark:tshark text2pcap:tshark age:age' ;;
     bench) wanted='postfix:postfix smtp-source:postfix smtp-sink:postfix redis-server:redis-server haproxy:haproxy taskset:util-linux node:nodejs npm:npm wrk:wrk initdb:postgresql' ;;
     *)     echo "usage: programs.sh test|bench" >&2; exit 64 ;;
 esac

@@ -1,21 +1,25 @@
 """A backup as a whole: a directory, or a tar file (also `.tar.gz`), whose last member is the manifest.
 
 The manifest names every member with its size and digest (BLAKE2b-256). A backup that was cut short has none, and is
-none. Everything is its owner's alone: it holds addresses and keys.
+none. Everything is its owner's alone: it holds addresses and keys. A stream is a tar file that goes through a pipe, to
+and from a program that encrypts.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import lzma
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, Protocol, cast
+from typing import IO, Any, BinaryIO, Final, Protocol, cast
 
 MANIFEST: Final = "izinli-backup.json"
 FORMAT: Final = 1
@@ -87,8 +91,19 @@ def create(path: Path) -> Iterator[Writer]:
         raise
 
 
-def unpack(source: Path, directory: Path) -> dict[str, Any]:
-    """All members into an empty directory; returns the manifest. Raises BadArchive or OSError."""
+@contextmanager
+def stream(out: BinaryIO) -> Iterator[Writer]:
+    """A new backup into a pipe; one that fails has no manifest. Raises OSError."""
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+        yield Writer(_Tar(tar))
+    out.flush()
+
+
+def unpack(source: Path | BinaryIO, directory: Path) -> dict[str, Any]:
+    """All members, of a file or of a pipe, into an empty directory; returns the manifest.
+
+    Raises BadArchive or OSError.
+    """
     target = _Directory(directory)
     found: dict[str, dict[str, Any]] = {}
     said: Any = None
@@ -100,7 +115,7 @@ def unpack(source: Path, directory: Path) -> dict[str, Any]:
             reader = _Digesting(data, octets)
             target.put(name, reader, octets)
             found[name] = {"octets": octets - reader.left, "digest": reader.digest.hexdigest()}
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise BadArchive(f"cannot be read: {error}") from error
     if not isinstance(said, dict) or not isinstance(members := said.get("members"), dict):
         raise BadArchive(f"has no {MANIFEST}: it is no backup, or it was cut short")
@@ -121,14 +136,14 @@ def empty(directory: Path) -> None:
             path.unlink()
 
 
-def _members(source: Path) -> Iterator[tuple[str, IO[bytes], int]]:
+def _members(source: Path | BinaryIO) -> Iterator[tuple[str, IO[bytes], int]]:
     """Name, contents and size of each. Only regular files count, by names that lead nowhere else."""
-    if source.is_dir():
+    if isinstance(source, Path) and source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.is_file() and not path.is_symlink()):
             with path.open("rb") as file:
                 yield str(path.relative_to(source)), file, os.fstat(file.fileno()).st_size
         return
-    with tarfile.open(source, "r:*") as tar:
+    with tarfile.open(source, "r:*") if isinstance(source, Path) else tarfile.open(fileobj=source, mode="r|*") as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts
             if not member.isreg() or member.name.startswith("/") or ".." in parts or not parts:

@@ -19,6 +19,9 @@ from typing import Any, Final
 from gateway.config import Config
 
 CONFIG, OUTSIDE, DATA, LEDGER = "config", "outside", "data", "ledger"
+STAGING: Final = ".izinli-backup-"
+"""How a directory's name begins in which a backup that is being made has a copy of the ledger for a while."""
+
 _MADE_AGAIN: Final = ("*.sqlite", "*.sqlite-*", "*.retain", "index.*")
 _URL_FILES: Final = ("ca_file", "certificate_file", "key_file", "password_file", "sentinel_password_file")
 
@@ -36,6 +39,8 @@ def members(config: Config) -> Iterator[tuple[str, Path]]:
             yield f"{OUTSIDE}/{path.relative_to('/')}", path
     below = (path for path in data.rglob("*") if path.is_file() and not path.is_symlink())
     for path in sorted(below, key=lambda path: (path.suffix != ".seals", path)):
+        if path.relative_to(data).parts[0].startswith(STAGING):
+            continue
         if not (path.parent == data and any(map(path.match, _MADE_AGAIN))):
             yield f"{DATA}/{path.relative_to(data)}", path
 
