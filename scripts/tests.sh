@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
+export PYTHONDONTWRITEBYTECODE=  # where it is set, each of some hundred processes would compile the program again
 
 code=0
 $python -m pytest -n 4 --dist loadfile "$@" || code=$?
