@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.routing import Route
 
 from registry.log import logger
 from registry.national import (
@@ -149,8 +148,10 @@ async def _no_path(_request: Request, _error: Exception) -> Response:
 async def _no_method(request: Request, _error: Exception) -> Response:
     """With those it knows (RFC 9110 §15.5.6)."""
     path = request.scope["path"]
-    ours = [route for route in request.app.router.routes if isinstance(route, Route)]
+    ours = [route for route in request.app.router.routes if isinstance(route, PlainRoute)]
     known = {method for route in ours if route.path_regex.match(path) for method in route.methods or ()}
+    if path.startswith(DOCUMENTS):
+        known = {"GET", "HEAD"}
     return _closing("X405", {"allow": ", ".join(sorted(known))})
 
 

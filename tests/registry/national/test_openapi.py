@@ -94,6 +94,7 @@ async def test_who_asks_in_another_way_is_told_which_there_are(api: Served) -> N
     for method in ("PUT", "HEAD", "OPTIONS"):
         assert (await api.ask(method, f"{B}/consents")).headers["allow"] == "POST"
     assert (await api.ask("PATCH", f"{B}/retailers")).headers["allow"] == "GET, POST"
+    assert (await api.ask("PUT", "/docs")).headers["allow"] == "GET, HEAD"
 
 
 async def test_our_own_fault_is_h015_and_tells_nothing(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
