@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from filters.link import LinkMinter, Reject
 from filters.model import Brand
 from registry import pages, rejections
+from registry.background import Watch
 from registry.evidence import actors
 from registry.forms import BodyFault, Wish, read_body, wish
 from registry.index.interface import IndexDown
@@ -46,8 +47,9 @@ def create_app(
     loop: PublisherLoop | None = None,
     *,
     internal_secret: bytes = b"",
+    watch: Watch | None = None,
 ) -> FastAPI:
-    """The ASGI application: `/r/{token}`, `/livez`, `/readyz`. `loop` is watched by the latter two.
+    """The ASGI application: `/r/{token}`, `/livez`, `/readyz`. `loop` and `watch` are watched by the latter two.
 
     With an `internal_secret` the gateway may hand in rejections too (`registry.rejections`).
     """
@@ -55,8 +57,8 @@ def create_app(
     citizen = _Citizen(ledger, publisher, minter, brands)
     app.add_api_route("/r/{token}", citizen.show, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/r/{token}", citizen.refuse, methods=["POST"], response_model=None)
-    app.add_api_route("/livez", _livez(loop), methods=["GET", "HEAD"], response_model=None)
-    app.add_api_route("/readyz", _readyz(citizen, loop), methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/livez", _livez(loop, watch), methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/readyz", _readyz(citizen, loop, watch), methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"], response_model=None)
     if internal_secret:
         rejections.add_to(app, ledger, publisher, citizen.in_thread, internal_secret)
@@ -132,25 +134,31 @@ def _answer(html: str, status: int = 200, headers: Mapping[str, str] | None = No
     return HTMLResponse(html, status, {**pages.HEADERS, **(headers or {})})
 
 
-def _livez(loop: PublisherLoop | None) -> Callable[[], Response]:
+def _livez(loop: PublisherLoop | None, watch: Watch | None) -> Callable[[], Response]:
     def livez() -> Response:
-        """Does this process still work? A publisher that hangs is cured by a restart, a missing database is not."""
-        alive = loop is None or loop.moved_age_s < STALLED_SECONDS
-        return PlainTextResponse("ok\n" if alive else "the publisher hangs\n", 200 if alive else 503)
+        """Does this process still work? A thread that hangs is cured by a restart, a missing database is not."""
+        hanging = ["publisher"] if loop is not None and loop.moved_age_s >= STALLED_SECONDS else []
+        hanging += watch.hanging if watch is not None else []
+        text = "".join(f"the thread {name} hangs\n" for name in hanging) or "ok\n"
+        return PlainTextResponse(text, 503 if hanging else 200)
 
     return livez
 
 
-def _readyz(citizen: _Citizen, loop: PublisherLoop | None) -> Callable[[], object]:
+def _readyz(citizen: _Citizen, loop: PublisherLoop | None, watch: Watch | None) -> Callable[[], object]:
     async def readyz() -> Response:
-        """Could a rejection be recorded and published now? Of a fault only the kind is told: its text names hosts."""
+        """Could a rejection be recorded and published now? Of a fault only the kind is told: its text names hosts.
+
+        The other threads are told too, but whatever they lack, citizens are still to be let in.
+        """
         faults = {
             "ledger": await _fault_of(citizen, citizen.ledger.probe),
             "index": await _fault_of(citizen, lambda: citizen.publisher.status().fault),
             "publisher": loop.fault.partition(":")[0] if loop is not None else "",
         }
         ready = not any(faults.values())
-        answer = {name: fault or "ok" for name, fault in faults.items()}
+        background = watch.faults if watch is not None else {}
+        answer = {name: fault or "ok" for name, fault in (faults | background).items()}
         return JSONResponse(answer, 200 if ready else 503)
 
     return readyz

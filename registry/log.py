@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 logger: Any = structlog.get_logger("izinli")
-_PROCESSORS: Final = [
+_PROCESSORS: Final[list[Any]] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -34,8 +34,7 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
 
 def for_command() -> None:
     """Set up logging for a command, whose standard output belongs to its answer."""
-    if not structlog.is_configured():
-        structlog.configure(processors=_PROCESSORS, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    structlog.configure(processors=_PROCESSORS, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 class _Unfilled(logging.Handler):

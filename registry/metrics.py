@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.background import Watch
 from registry.ledger import Ledger
 from registry.publisher_loop import PublisherLoop
 from registry.rules import TURKEY
@@ -32,7 +33,9 @@ class Figures(Collector):
         loop: PublisherLoop,
         brands: Callable[[], Sequence[int]],
         clock: Clock = lambda: datetime.now(UTC),
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch or Watch()
         self._ledger = ledger
         self._loop = loop
         self._brands = brands
@@ -44,6 +47,7 @@ class Figures(Collector):
             "Since the index was last known to have all that the ledger has.",
             self._loop.level_age_s,
         )
+        yield from self._threads()
         told: list[Metric] = []
         try:
             told = [_gauge("izinli_registry_ledger_events", "Number of the newest entry.", self._ledger.head())]
@@ -53,6 +57,19 @@ class Figures(Collector):
         up = bool(told) and not self._loop.fault
         yield _gauge("izinli_registry_up", "1: ledger and index can be read and written.", float(up))
         yield from told
+
+    def _threads(self) -> Iterator[Metric]:
+        well = GaugeMetricFamily(
+            "izinli_registry_thread_up", "1: the last step of this thread went through.", labels=("thread",)
+        )
+        faults = CounterMetricFamily(
+            "izinli_registry_thread_faults", "Steps of this thread that failed.", labels=("thread",)
+        )
+        for pulse in self._watch.pulses:
+            well.add_metric((pulse.name,), float(not pulse.fault))
+            faults.add_metric((pulse.name,), pulse.faults)
+        yield well
+        yield faults
 
     def _national(self) -> Iterator[Metric]:
         brands = self._brands()

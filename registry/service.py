@@ -27,13 +27,14 @@ from registry.admins import serving
 from registry.admins.desk import Desk
 from registry.admins.serving import AdminPages
 from registry.admins.web import create_app as create_admin_app
+from registry.background import Timed, Watch, Worker
 from registry.citizen import create_app
 from registry.evidence.daily import Daily
 from registry.export import export
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
 from registry.ledger import Ledger, Registering
-from registry.limits import PUBLISHER_STOP_SECONDS
+from registry.limits import FAULT_SECONDS, PUBLISHER_STOP_SECONDS, RETAIN_FIRST_SECONDS
 from registry.national.app import beside, create_api
 from registry.national.rates import Rates
 from registry.national.rest import Manners
@@ -43,6 +44,7 @@ from registry.providers.service import Onboarding, OnboardingService
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
+from registry.sync.brands import registering
 from registry.sync.running import running as keeping_step
 from registry.sync.settings import National
 from registry.transition import end_reviews, origin_at
@@ -50,7 +52,6 @@ from registry.verify import Verification
 from registry.web import WebServer
 
 
-from registry.sync.brands import registering
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the control plane needs to know."""
@@ -206,7 +207,9 @@ def open_admin_app(settings: Settings, registry: Registry, onboarding: Onboardin
     return create_admin_app(desk)
 
 
-def open_api(settings: Settings, registry: Registry, brands: Mapping[int, Brand]) -> Api | None:
+def open_api(
+    settings: Settings, registry: Registry, brands: Mapping[int, Brand], watch: Watch | None = None
+) -> Api | None:
     """The national API of this registry, if it is to be served. With a shared index registries count together."""
     if settings.api_rates is None:
         return None
@@ -217,7 +220,14 @@ def open_api(settings: Settings, registry: Registry, brands: Mapping[int, Brand]
         """As the gateway puts it into messages. In the event loop alone, for a minter's ciphers have state."""
         return (base + minter.mint(brand, channel, kind, recipient)).decode()
 
-    options = Options(settings.api_rates, counted, manners=settings.api_manners, push_key=settings.push_key, links=link)
+    options = Options(
+        settings.api_rates,
+        counted,
+        manners=settings.api_manners,
+        push_key=settings.push_key,
+        links=link,
+        watch=watch,
+    )
     return Api(registry.ledger, registry.publisher, brands, settings.fingerprint_key, options)
 
 
@@ -235,34 +245,38 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         secret = settings.internal_secret
         onboarding = open_onboarding(settings, registry)
         brands = settings.brands if onboarding is None else onboarding.brands
-        app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret)
+        watch = Watch()
+        app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret, watch=watch)
+        synced: Callable[[], Sequence[int]] = list
         if settings.national is not None:
             key = settings.fingerprint_key
-            step = keeping_step(settings.national, registry.ledger, registry.publisher, key, app)
+            step = keeping_step(settings.national, registry.ledger, registry.publisher, key, app, watch)
             synced = stack.enter_context(step).codes
         if settings.metrics is not None:
-            stack.enter_context(metrics.served(metrics.Figures(registry.ledger, loop, synced), *settings.metrics))
+            figures = metrics.Figures(registry.ledger, loop, synced, watch=watch)
+            stack.enter_context(metrics.served(figures, *settings.metrics))
         if onboarding is not None:
             onboarding.add_to(app)
-            stack.enter_context(onboarding.running())
+            stack.enter_context(onboarding.running(watch))
             if settings.admin is not None:
                 stack.enter_context(serving.served(open_admin_app(settings, registry, onboarding), settings.admin))
-        api = open_api(settings, registry, brands)
+        api = open_api(settings, registry, brands, watch)
         both = beside(app, create_api(api) if api is not None else None)
         server = WebServer(both, settings.host, settings.port)
-        daily = threading.Thread(target=Daily(registry.ledger, stop).run, name="retention", daemon=True)
+        pulse = watch.pulse("retention")
+        turn = Daily(registry.ledger, stop, moved=pulse.moved).turn
+        daily = Worker(pulse, Timed(turn, RETAIN_FIRST_SECONDS), FAULT_SECONDS)
         publishing.start()
         daily.start()
         if api is not None:
             api.start()
-        synced: Callable[[], Sequence[int]] = list
         log.logger.info("registry_started", port=sock.getsockname()[1] if sock is not None else settings.port)
         try:
             server.run(sockets=None if sock is None else [sock])
         finally:
             stop.set()
             publishing.join(PUBLISHER_STOP_SECONDS)
-            daily.join(PUBLISHER_STOP_SECONDS)
+            daily.stop(PUBLISHER_STOP_SECONDS)
             if api is not None:
                 api.close()
             log.logger.info("registry_stopped")

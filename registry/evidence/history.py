@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
@@ -14,6 +15,7 @@ from registry.evidence.tables import recording
 from registry.ledger import transaction_id
 from registry.rules import Move
 from registry.schema import consent, consent_event, snapshot
+from registry.sync.tables import national_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Event:
     last_sealed: int
     before: str
     digest: str
+    taken_at: str  # UTC, ISO 8601: when the national system was heard to have taken it; "": we did not tell it
+    taken_as: str  # the transactionId there; "": it did not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def _event(connection: Connection, row: Sequence[Any]) -> Event:
     before = select(recording.c.seq, recording.c.digest).where(recording.c.seq < seq)
     seal = connection.execute(after).one_or_none()
     previous = connection.execute(before.order_by(recording.c.seq.desc()).limit(1)).one_or_none()
+    taken = connection.execute(select(national_receipt).where(national_receipt.c.seq == seq)).one_or_none()
     return Event(
         seq=seq,
         recipient_type=kind,
@@ -87,4 +92,6 @@ def _event(connection: Connection, row: Sequence[Any]) -> Event:
         last_sealed=0 if seal is None else seal.seq,
         before=chain.BEGINNING.hex() if previous is None else bytes(previous.digest).hex(),
         digest="" if seal is None else bytes(seal.digest).hex(),
+        taken_at="" if taken is None else datetime.fromtimestamp(taken.heard_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        taken_as="" if taken is None else taken.transaction_id,
     )

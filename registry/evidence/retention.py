@@ -34,7 +34,9 @@ RETAIN_LOCK: Final = 0x697A_696E_6C69 + 1  # beside `registry.schema.APPEND_LOCK
 _COLUMNS: Final = ", ".join(one.name for one in consent_event.c)
 _KEY: Final = ("brand", "channel", "recipient", "recipient_type")
 # What the national API keeps about keys and events (`registry.national`); it goes with them.
-_OF_EVENTS: Final = table("api_event_retailer", column("seq"))
+_OF_EVENTS: Final = tuple(
+    table(name, column("seq")) for name in ("api_event_retailer", "national_receipt", "national_upload")
+)
 _OF_KEYS: Final = table("api_retailer_access", *map(column, _KEY))
 
 Key = tuple[int, str, str, str]  # the columns of _KEY
@@ -173,8 +175,9 @@ def _remove(log: Append, ledger: Ledger, going: _Going, before: Cutoff, now: dat
     with _for_good(connection):
         _delete(connection, consent_event, numbers)
         _forget(connection, ledger, going.keys)
-        if inspect(connection).has_table(_OF_EVENTS.name):
-            _delete(connection, _OF_EVENTS, numbers)
+        for one in _OF_EVENTS:
+            if inspect(connection).has_table(one.name):
+                _delete(connection, one, numbers)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,11 +26,18 @@ OK: Final = range(200, 300)
 
 
 class Delivery:
-    """`step` is a `worker.Step`. For one thread."""
+    """`step` is a `background.Step`. For one thread."""
 
     def __init__(
-        self, engine: Engine, registrations: Registrations, outward: Outward, brands: Mapping[int, Brand]
+        self,
+        engine: Engine,
+        registrations: Registrations,
+        outward: Outward,
+        brands: Mapping[int, Brand],
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
+        """`moved` is called before each request: a receiver may take its time."""
+        self._moved = moved
         self._engine = engine
         self._registrations = registrations
         self._outward = outward
@@ -84,6 +91,7 @@ class Delivery:
         iys_code = receiver.brand if brand is None else brand.iys_code
         body = payload([(iys_code, receiver.brand, described(one)) for one in moves])
         password = self._registrations.password_of(receiver)
+        self._moved()
         try:
             status = self._outward.post(receiver.url, body, receiver.username, password)
             fault = "" if status in OK else f"status {status}"

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from filters.model import Brand
+from registry.background import Sometimes, Watch, Worker
 from registry.ledger import Ledger
 from registry.limits import (
     API_FORGET_SECONDS,
@@ -30,7 +31,6 @@ from registry.national.push_store import Registrations
 from registry.national.recorder import Recorder
 from registry.national.retailer_store import RetailerStore
 from registry.national.seal import Seal
-from registry.national.worker import Sometimes, Worker
 
 T = TypeVar("T")
 CHANGES_DELAY: Final = timedelta(minutes=60)
@@ -56,6 +56,7 @@ class Rest:
         push_key: bytes,
         manners: Manners,
         clock: Callable[[], datetime],
+        watch: Watch | None = None,
     ) -> None:
         """`recorder` has to be set before anything is worked off. `push_key` seals the passwords of receivers."""
         engine = ledger.engine
@@ -63,7 +64,9 @@ class Rest:
         self.changes = Changes(engine, manners.changes_delay, clock)
         self.registrations = Registrations(engine, Seal(push_key), clock)
         self.outward = Outward(private=manners.push_private, context=manners.push_trust)
-        self.delivery = Delivery(engine, self.registrations, self.outward, brands)
+        watch = watch or Watch()
+        self._batching, self._pushing = watch.pulse("batches"), watch.pulse("pushes")
+        self.delivery = Delivery(engine, self.registrations, self.outward, brands, self._pushing.moved)
         self.told = threading.Event()
         """Set when there may be something to push."""
         self._ledger = ledger
@@ -85,8 +88,8 @@ class Rest:
             return self.batches.work_off()
 
         self._workers = [
-            Worker("batches", step, API_WORK_SECONDS, self.batches.arrived),
-            Worker("pushes", self.delivery.step, PUSH_TICK_SECONDS, self.told),
+            Worker(self._batching, step, API_WORK_SECONDS, self.batches.arrived),
+            Worker(self._pushing, self.delivery.step, PUSH_TICK_SECONDS, self.told),
         ]
         for worker in self._workers:
             worker.start()

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from filters.index_url import IndexUrl
 from filters.model import Brand, Channel, RecipientType
+from registry.background import Watch
 from registry.index.nodes import Servers
 from registry.ledger import Key, Ledger
 from registry.limits import (
@@ -54,6 +55,7 @@ class Options:
     manners: Manners = field(default_factory=Manners)
     push_key: bytes = b""  # 32 octets; empty: made of the installation's secret
     links: Links | None = None  # makes reject links; None: nobody is given any
+    watch: Watch | None = None  # knows the threads of this process
 
 
 class Api:
@@ -81,7 +83,7 @@ class Api:
         self.turnstile = Turnstile(chosen.rates, secret, shared)
         self.sessions = Sessions(self.access, chosen.clock)
         push_key = chosen.push_key or hmac.digest(secret, b"izinli push passwords", "sha256")
-        self.rest = Rest(ledger, brands, push_key, chosen.manners, chosen.clock)
+        self.rest = Rest(ledger, brands, push_key, chosen.manners, chosen.clock, chosen.watch)
         self.links = chosen.links
         self.unknown_merchants_rejected = chosen.manners.unknown_merchants_rejected
         self.basics = Basics(self.access, secret, self.in_thread)

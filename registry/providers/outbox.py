@@ -6,21 +6,18 @@ one may come twice and none is lost. What nobody needs any more, because the cod
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
+from registry.background import Step
 from registry.limits import (
-    FAULT_SECONDS,
     OUTBOX_BACKOFF_SECONDS,
     OUTBOX_BACKOFF_SECONDS_MAX,
     OUTBOX_LEASE_SECONDS,
     OUTBOX_LETTERS,
-    OUTBOX_TICK_SECONDS,
 )
 from registry.log import logger
 from registry.providers.letters import Letter
@@ -53,7 +50,11 @@ def enqueue(connection: Connection, vault: Vault, way: Way, letter: Letter, now:
 class Outbox:
     """Empties the outbox by `doors`. One tick at a time; several processes may have one each."""
 
-    def __init__(self, engine: Engine, vault: Vault, doors: Mapping[Way, Send]) -> None:
+    def __init__(
+        self, engine: Engine, vault: Vault, doors: Mapping[Way, Send], moved: Callable[[], None] = lambda: None
+    ) -> None:
+        """`moved` is called before each letter: a door may take its time."""
+        self._moved = moved
         self._engine = engine
         self._appending = appending(engine)
         self._vault = vault
@@ -68,6 +69,7 @@ class Outbox:
         with self._engine.connect() as connection:
             numbers = connection.execute(due).scalars().all()
         for number in numbers:
+            self._moved()
             self._try(number, seconds)
 
     def _try(self, number: int, now: int) -> None:
@@ -108,20 +110,12 @@ class Outbox:
             connection.execute(statement)  # type: ignore[call-overload]
 
 
-class OutboxLoop:
-    """The body of a thread that keeps the outbox empty, and runs `also` in each turn, until `stop` is set."""
+def stepping(outbox: Outbox, also: Callable[[], None]) -> Step:
+    """What keeps the outbox empty, and does `also` in each step; for a thread."""
 
-    def __init__(self, outbox: Outbox, also: Callable[[], None], stop: threading.Event) -> None:
-        self._outbox = outbox
-        self._also = also
-        self._stop = stop
+    def step() -> bool:
+        also()
+        outbox.tick(datetime.now(UTC))
+        return False
 
-    def run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._also()
-                self._outbox.tick(datetime.now(UTC))
-            except (OSError, SQLAlchemyError) as fault:
-                logger.warning("onboarding_waits", error=type(fault).__name__)
-                self._stop.wait(FAULT_SECONDS)
-            self._stop.wait(OUTBOX_TICK_SECONDS)
+    return step

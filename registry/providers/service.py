@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from filters.model import Brand
-from registry.limits import OUTBOX_WAIT_SECONDS
+from registry.background import Watch, Worker
+from registry.limits import OUTBOX_TICK_SECONDS, OUTBOX_WAIT_SECONDS
 from registry.providers import web
 from registry.providers.book import BrandBook
 from registry.providers.doors import MailDoor, SmsDoor, sends_of
-from registry.providers.outbox import Outbox, OutboxLoop
+from registry.providers.outbox import Outbox, stepping
 from registry.providers.proofs import Proofs
 from registry.providers.store import Providers
 from registry.providers.vault import Vault
@@ -56,15 +56,14 @@ class OnboardingService:
             web.add_to(app, web.Desk(self.providers, self.proofs, self._data_dir, ways))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, watch: Watch | None = None) -> Iterator[None]:
         """Send what waits, and take in what is approved, until the block ends."""
         self.brands.refresh()
-        stop = threading.Event()
-        loop = OutboxLoop(Outbox(self._engine, self._vault, self._sends), self.brands.refresh, stop)
-        thread = threading.Thread(target=loop.run, name="onboarding", daemon=True)
-        thread.start()
+        pulse = (watch or Watch()).pulse("onboarding")
+        outbox = Outbox(self._engine, self._vault, self._sends, pulse.moved)
+        worker = Worker(pulse, stepping(outbox, self.brands.refresh), OUTBOX_TICK_SECONDS)
+        worker.start()
         try:
             yield
         finally:
-            stop.set()
-            thread.join(2 * OUTBOX_WAIT_SECONDS)
+            worker.stop(2 * OUTBOX_WAIT_SECONDS)

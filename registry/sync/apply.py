@@ -7,7 +7,7 @@ again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,12 +16,12 @@ from sqlalchemy import Connection, delete, insert, select
 from filters.model import RecipientType, Status
 from registry.awaiting import NATIONAL, REGISTERED, UNREGISTERED
 from registry.ledger import RECORDED, Append, Key, Ledger
-from registry.limits import QUERY_KEYS_MAX, SYNC_MOVES_DAYS
+from registry.limits import QUERY_KEYS_MAX, SYNC_FORGET_ROWS, SYNC_MOVES_DAYS, SYNC_UPLOADS_DAYS
 from registry.national.standing import standings
 from registry.publish import Publisher
 from registry.rules import Move, turkey_time
-from registry.sync.state import Clock
-from registry.sync.tables import national_move
+from registry.sync.state import Clock, State
+from registry.sync.tables import SETTLED, national_move, national_receipt, national_upload
 from registry.sync.wire import Told
 
 ACTOR: Final = "national system"
@@ -100,10 +100,42 @@ def remember(connection: Connection, found: Iterable[Told]) -> None:
             connection.execute(insert(national_move), rows)
 
 
-def forget(connection: Connection, now: datetime) -> None:
-    """What nobody compares any more."""
-    oldest = turkey_time(now.astimezone(UTC) - timedelta(days=SYNC_MOVES_DAYS))
-    connection.execute(delete(national_move).where(national_move.c.created < oldest))
+def keep_receipts(connection: Connection, taken: Iterable[tuple[int, Told]], now: datetime) -> None:
+    """Note for as long as the events stay that the national system took them; the first time is the one that counts."""
+    heard_at = int(now.timestamp())
+    rows = {
+        seq: {"seq": seq, "transaction_id": one.transaction, "created": one.created, "heard_at": heard_at}
+        for seq, one in taken
+    }
+    known = connection.execute(select(national_receipt.c.seq).where(national_receipt.c.seq.in_(list(rows)))).scalars()
+    for seq in known.all():
+        del rows[seq]
+    if rows:
+        connection.execute(insert(national_receipt), list(rows.values()))
+
+
+def forget(state: State, brands: Iterable[int], moved: Callable[[], None]) -> int:
+    """Take out moves that nobody compares any more, and uploads that nobody can ask about; how many of the latter.
+
+    What an inspector wants to see of an upload stays with its event: `national_receipt`. Raises SQLAlchemyError.
+    """
+    now = state.clock().astimezone(UTC)
+    oldest = turkey_time(now - timedelta(days=SYNC_MOVES_DAYS))
+    with state.writing.begin() as connection:
+        connection.execute(delete(national_move).where(national_move.c.created < oldest))
+    before = int((now - timedelta(days=SYNC_UPLOADS_DAYS)).timestamp())
+    mine, gone = national_upload, 0
+    for brand in brands:
+        for settled in SETTLED:
+            old = select(mine.c.seq).where(mine.c.brand == brand, mine.c.state == settled, mine.c.changed_at < before)
+            part = old.order_by(mine.c.seq).limit(SYNC_FORGET_ROWS)
+            deleted = SYNC_FORGET_ROWS
+            while deleted == SYNC_FORGET_ROWS:  # withdrawals get their turn in between
+                moved()
+                with state.writing.begin() as connection:
+                    deleted = connection.execute(delete(mine).where(mine.c.seq.in_(part))).rowcount
+                gone += deleted
+    return gone
 
 
 def _row(one: Told) -> dict[str, Any]:

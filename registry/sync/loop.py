@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.background import Pulse, Sometimes
 from registry.index.interface import IndexDown
 from registry.ledger import Ledger
-from registry.limits import FAULT_SECONDS, SYNC_TICK_SECONDS
+from registry.limits import FAULT_SECONDS, SYNC_FORGET_SECONDS
 from registry.log import logger
 from registry.publish import Publisher
 from registry.rules import TURKEY
@@ -37,6 +38,8 @@ FAULT: Final = "fault"
 DAILY: Final = "compared"
 """Name of the state that says up to which day both sides' files were compared."""
 
+STEPS: Final = ("pull", "repair", "push", "compare")
+
 T = TypeVar("T")
 
 
@@ -48,9 +51,16 @@ class Sync:
     """Everything that is done with the national system. Thread-safe as far as brands' leases reach."""
 
     def __init__(
-        self, national: National, ledger: Ledger, publisher: Publisher, secret: bytes, clock: Clock = utc_now
+        self,
+        national: National,
+        ledger: Ledger,
+        publisher: Publisher,
+        secret: bytes,
+        clock: Clock = utc_now,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
-        """`secret` is a key of this installation."""
+        """`secret` is a key of this installation. `moved` is called while long work goes on."""
+        self._moved = moved
         self.national = national
         self.ledger = ledger
         self.publisher = publisher
@@ -109,8 +119,11 @@ class Sync:
                 return
             self.state.put(brand.code, DAILY, day.isoformat())
             day += timedelta(days=1)
-        with self.state.writing.begin() as connection:
-            forget(connection, self.state.clock())
+
+    def forget(self) -> None:
+        """Take out what nobody needs any more. Raises SQLAlchemyError."""
+        if gone := forget(self.state, self.brands.codes(), self._moved):
+            logger.info("national_uploads_forgotten", events=gone)
 
     def _alone(self, brand: SyncedBrand, work: Callable[[Callable[[], None]], T]) -> T:
         with self.state.lease(f"brand {brand.code}") as prolong:
@@ -118,46 +131,44 @@ class Sync:
             def go_on() -> None:
                 if self.stopping.is_set():
                     raise Busy("stopping")
+                self._moved()
                 prolong()
 
             return work(go_on)
 
 
 class SyncLoop:
-    """`run` until the sync is stopping. Any exception but the expected ones is ours: logged, and tried again."""
+    """`step` again and again. Any exception but the expected ones is ours: logged once, counted, and tried again."""
 
-    def __init__(self, sync: Sync) -> None:
+    def __init__(self, sync: Sync, pulse: Pulse | None = None) -> None:
         self._sync = sync
+        self._pulse = pulse or Pulse("national")
         self._stop = sync.stopping
+        self._forget = Sometimes(sync.forget, SYNC_FORGET_SECONDS)
         self._due: dict[tuple[int, str], float] = {}  # Unix time of the next turn
         self._tries: dict[tuple[int, str], int] = {}  # in vain, one after the other
 
-    def run(self) -> None:
-        while not self._stop.is_set():
-            for brand in self._brands():
-                if not self._stop.is_set():
-                    self.turn(brand)
-            self._stop.wait(min(SYNC_TICK_SECONDS, self._sync.national.upload_s, self._sync.national.pull_s))
-
-    def _brands(self) -> tuple[SyncedBrand, ...]:
-        """All of now; while the ledger does not answer nobody can work on one."""
-        try:
-            return self._sync.brands.refresh()
-        except SQLAlchemyError as fault:
-            logger.warning("national_waits", step="brands", error=type(fault).__name__)
-            self._stop.wait(FAULT_SECONDS)
-            return ()
+    def step(self) -> bool:
+        """What is due for all brands. Raises SQLAlchemyError."""
+        brands = self._sync.brands.refresh()
+        self._pulse.only(f"{brand.code} {name}" for brand in brands for name in STEPS)
+        for brand in brands:
+            if not self._stop.is_set():
+                self._pulse.moved()
+                self.turn(brand)
+        self._forget()
+        return False
 
     def turn(self, brand: SyncedBrand) -> None:
         """What is due for a brand."""
         national = self._sync.national
-        steps: tuple[tuple[str, Callable[[SyncedBrand], object], float], ...] = (
-            ("pull", self._sync.pull, national.pull_s),
-            ("repair", self._sync.repair, national.pull_s),
-            ("push", self._push, national.upload_s),
-            ("compare", self._sync.compare_days, national.pull_s),
+        steps: tuple[tuple[Callable[[SyncedBrand], object], float], ...] = (
+            (self._sync.pull, national.pull_s),
+            (self._sync.repair, national.pull_s),
+            (self._push, national.upload_s),
+            (self._sync.compare_days, national.pull_s),
         )
-        for name, step, every_s in steps:
+        for name, (step, every_s) in zip(STEPS, steps, strict=True):
             now = self._sync.state.clock()
             due = self._due.get((brand.code, name), 0.0)
             if due - every_s > now.timestamp() + 3600:  # the clock was set back
@@ -187,11 +198,17 @@ class SyncLoop:
             self._tries[brand.code, name] = tries + 1
             return wait_s(fault.then, tries, now) if fault.then is not Then.FINAL else every_s
         except (IndexDown, SQLAlchemyError) as fault:
-            logger.warning("national_waits", brand=brand.code, step=name, error=type(fault).__name__)
+            kind = type(fault).__name__
+            if self._pulse.stumbled(f"{brand.code} {name}", kind):
+                logger.warning("national_waits", brand=brand.code, step=name, error=kind)
             return FAULT_SECONDS
-        except Exception as fault:  # noqa: BLE001
-            logger.error("national_broken", brand=brand.code, step=name, error=type(fault).__name__)
-            return every_s
+        except Exception as fault:  # noqa: BLE001 - one brand's step must not keep the others
+            kind = type(fault).__name__
+            if self._pulse.stumbled(f"{brand.code} {name}", kind):
+                logger.error("national_broken", brand=brand.code, step=name, error=kind)
+            self._tries[brand.code, name] = tries + 1
+            return wait_s(Then.LATER, tries, now)
+        self._pulse.stumbled(f"{brand.code} {name}", "")
         self._tries[brand.code, name] = 0
         self._note(brand, name, "")
         return every_s

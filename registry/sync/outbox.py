@@ -172,12 +172,13 @@ def held(connection: Connection, brand: int, recipients: Iterable[bytes], but: s
     took from us. `but`: events that are left out."""
     names = ", ".join(f"e.{name}" for name in Move._fields)
     query = (
-        f"SELECT e.seq, e.origin, u.state, {names} FROM consent_event e "
-        "LEFT JOIN national_upload u ON u.seq = e.seq WHERE e.recipient"
+        f"SELECT e.seq, e.origin, u.state, r.seq, {names} FROM consent_event e "
+        "LEFT JOIN national_upload u ON u.seq = e.seq "
+        "LEFT JOIN national_receipt r ON r.seq = e.seq WHERE e.recipient"
     )
     found: dict[Identity, Consent] = {}
     rows = among(connection, query, sorted(one.decode() for one in recipients))
-    for seq, origin, state, *said in sorted(rows, key=lambda row: int(row[0])):
+    for seq, origin, state, receipt, *said in sorted(rows, key=lambda row: int(row[0])):
         move = move_of(said)
         if move.brand != brand:
             continue
@@ -186,7 +187,7 @@ def held(connection: Connection, brand: int, recipients: Iterable[bytes], but: s
             found.pop(one, None)
         if seq in but:
             continue
-        if state == DONE or (state is None and not is_ours(origin)):
+        if state == DONE or (state is None and (receipt is not None or not is_ours(origin))):
             found[one] = max(move.consent, found.get(one, move.consent))
     return found
 

@@ -17,6 +17,7 @@ from filters.model import Channel, RecipientType, Status
 from registry.awaiting import MISSING
 from registry.ledger import Ledger
 from registry.limits import SYNC_STATUS_PER_HOUR, SYNC_STATUS_RECIPIENTS
+from registry.log import logger
 from registry.national.standing import Standing, standings
 from registry.rules import Move
 from registry.schema import consent_event
@@ -66,7 +67,7 @@ def reconcile(wire: Wire, ledger: Ledger, brand: SyncedBrand, prolong: Callable[
             continue
         for recipients in _recipients(ledger, brand.code, channel, kind, after if place and at == int(done) else ""):
             prolong()
-            found = _compare(wire, ledger, brand, channel, kind, recipients)
+            found = _compare(wire, ledger, brand, channel, kind, recipients, prolong)
             total = Reconciled(*(a + b for a, b in zip(total, found, strict=True)))
             wire.state.put(brand.code, PLACE, f"{at} {recipients[-1].decode()}")
     wire.state.put(brand.code, PLACE, "")
@@ -75,7 +76,13 @@ def reconcile(wire: Wire, ledger: Ledger, brand: SyncedBrand, prolong: Callable[
 
 
 def _compare(
-    wire: Wire, ledger: Ledger, brand: SyncedBrand, channel: Channel, kind: RecipientType, recipients: list[bytes]
+    wire: Wire,
+    ledger: Ledger,
+    brand: SyncedBrand,
+    channel: Channel,
+    kind: RecipientType,
+    recipients: list[bytes],
+    prolong: Callable[[], None],
 ) -> Reconciled:
     keys = {ledger.fingerprint(brand.code, channel, one): one for one in recipients}
     there = onay_among(wire, brand, channel, kind, recipients)
@@ -88,7 +95,10 @@ def _compare(
         and (stands.status is Status.ONAY) != (recipient in there)
         and not (stands.status is Status.BEKLIYOR and recipient not in there)
     ]
-    said = [_settle(wire, ledger, brand, one) for one in differences]
+    said = []
+    for one in differences:
+        prolong()
+        said.append(_settle(wire, ledger, brand, one))
     return Reconciled(len(recipients), len(said), *(said.count(what) for what in ("taken", "sent", "missing")))
 
 
@@ -143,6 +153,10 @@ def _send_again(wire: Wire, ledger: Ledger, stands: Standing) -> str:
     mine = mine.where(national_upload.c.state.not_in((*OPEN, REFUSED)))
     with ledger.append() as log:
         changed = log.connection.execute(mine.values(state=WAITING, next_at=0)).rowcount
+        known = select(national_upload.c.seq).where(national_upload.c.seq == stands.seq)
+        if not changed and log.connection.execute(known).first() is None:
+            # so old that its upload was forgotten: it would be refused as too late (H467)
+            logger.error("national_rejection_lost", event=stands.seq)
     return "sent" if changed else "none"
 
 

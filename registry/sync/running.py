@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import FastAPI
 
+from registry.background import Watch, Worker
 from registry.ledger import Ledger
-from registry.limits import SYNC_STOP_SECONDS
+from registry.limits import SYNC_STOP_SECONDS, SYNC_TICK_SECONDS
 from registry.publish import Publisher
 from registry.sync.brands import Brands
 from registry.sync.loop import Sync, SyncLoop
@@ -18,18 +18,22 @@ from registry.sync.settings import National
 
 
 @contextmanager
-def running(national: National, ledger: Ledger, publisher: Publisher, secret: bytes, app: FastAPI) -> Iterator[Brands]:
+def running(
+    national: National, ledger: Ledger, publisher: Publisher, secret: bytes, app: FastAPI, watch: Watch
+) -> Iterator[Brands]:
     """Until the end of the context, which knows the brands; a call that is under way then is waited for, or given up
     and done again."""
-    sync = Sync(national, ledger, publisher, secret)
+    pulse = watch.pulse("national")
+    sync = Sync(national, ledger, publisher, secret, moved=pulse.moved)
     receiver = Receiver(sync.brands.known, sync.take)
     receiver.add_to(app)
-    thread = threading.Thread(target=SyncLoop(sync).run, name="national", daemon=True)
-    thread.start()
+    loop = SyncLoop(sync, pulse)
+    worker = Worker(pulse, loop.step, min(SYNC_TICK_SECONDS, national.upload_s, national.pull_s))
+    worker.start()
     try:
         yield sync.brands
     finally:
         sync.stopping.set()
-        thread.join(SYNC_STOP_SECONDS)
+        worker.stop(SYNC_STOP_SECONDS)
         receiver.close()
         sync.close()

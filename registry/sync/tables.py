@@ -20,6 +20,8 @@ DONE: Final = "done"
 REFUSED: Final = "refused"  # there, or by our own look at its rules
 KNOWN: Final = "known"  # a rejection of somebody it knows nothing of: there is nothing to take back
 
+SETTLED: Final = (DONE, REFUSED, KNOWN)
+
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 national_upload = Table(

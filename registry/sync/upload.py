@@ -23,7 +23,7 @@ from registry.limits import (
 from registry.log import logger
 from registry.rules import Move
 from registry.schema import consent_event
-from registry.sync.apply import remember
+from registry.sync.apply import keep_receipts, remember
 from registry.sync.client import UNREADABLE, Fault
 from registry.sync.codes import Then, then, wait_s
 from registry.sync.outbox import NOTHING_TO_TAKE_BACK, Outbox, Row, final_state
@@ -162,6 +162,7 @@ class Upload:
             told = [{} for _ in rows]  # places mean something only as long as no item has left the batch
         now = self._wire.state.clock()
         taken: list[Told] = []
+        seqs: list[int] = []
         with self._ledger.append() as log:
             for (seq, _, tries, changed_at, move), result in zip(rows, told, strict=True):
                 status, code = result.get("status"), _code(result)
@@ -169,6 +170,7 @@ class Upload:
                     self.outbox.settle(log.connection, [seq], DONE, code="")
                     transaction, created = (str(result.get(name) or "") for name in ("transactionId", "creationDate"))
                     taken.append(Told(move, transaction[:64], created[:19]))
+                    seqs.append(seq)
                 elif status == FAILURE and then(code) is Then.FINAL:
                     self.outbox.settle(log.connection, [seq], final_state(move, code), code=code)
                 elif status == FAILURE:
@@ -180,6 +182,7 @@ class Upload:
                 else:
                     self._ask_later(log.connection, seq)
             remember(log.connection, taken)
+            keep_receipts(log.connection, zip(seqs, taken, strict=True), now)
             self._wire.taker.register_in(log, [one.move for one in taken])
 
     def _ask_later(self, connection: Any, seq: int) -> None:

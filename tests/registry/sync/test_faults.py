@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from filters.model import Status
+from registry.background import Watch
 from registry.sync.client import Fault
 from registry.sync.codes import Then
 from registry.sync.loop import SyncLoop
@@ -257,3 +259,36 @@ def test_many_pages(we: Here, national: There, monkeypatch: Any) -> None:
     monkeypatch.setattr("registry.sync.pull.SYNC_PAGE_MOVES", 7)
     national.record(*(ret(index, LATER) for index in range(30)))
     assert we.sync.pull(SYNCED).news == 30
+
+
+# the thread
+
+
+def test_a_step_that_raises_keeps_neither_the_thread_nor_other_steps(
+    we: Here, national: There, monkeypatch: Any, clock: Clock
+) -> None:
+    """A fault of our own in the pull of a brand: uploads go on, health says so, and it is tried again ever later."""
+    watch = Watch()
+    loop = SyncLoop(we.sync, watch.pulse("national"))
+    tried: list[int] = []
+
+    def broken(*_: Any) -> None:
+        tried.append(1)
+        raise KeyError("of this test")
+
+    we.say(onay(1, DAY))
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(we.sync, "pull", broken)
+        for seconds in (6, 11, 1):  # the waits are 5, 10, 20 …
+            assert loop.step() is False
+            clock.forward(minutes=seconds / 60)
+        assert len(tried) == 3
+        loop.step()
+        assert len(tried) == 3, "not before its time"
+        assert watch.faults == {"national": "KeyError"}
+    assert [entry["event"] for entry in logs].count("national_broken") == 1
+    clock.forward(minutes=20)
+    loop.step()
+    assert watch.faults == {"national": ""}
+    we.settled()
+    assert national.holds(onay(1)) is Status.ONAY

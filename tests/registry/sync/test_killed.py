@@ -25,6 +25,7 @@ from tests.registry.sync.support import SYNCED, Here, Line, There, here, line, t
 PEOPLE = 30
 ONE_OF_US = """
 import sys
+import time
 from pathlib import Path
 from tests.registry.national.support import Clock
 from tests.registry.sync.support import SYNCED, here
@@ -32,7 +33,10 @@ from registry.sync.loop import SyncLoop, utc_now
 
 with here(Path(sys.argv[1]), int(sys.argv[2]), utc_now, url=sys.argv[3], lease_s=2, pull_s=0.1, upload_s=0.1) as one:
     print("up", flush=True)
-    SyncLoop(one.sync).run()
+    loop = SyncLoop(one.sync)
+    while True:
+        loop.step()
+        time.sleep(0.05)
 """
 
 
