@@ -264,7 +264,7 @@ def _told(one: Provider) -> dict[str, Any]:
 
 
 def _print(one: Provider, document: Path, changes: list[Change]) -> None:
-    from registry.providers.numbers import VKN_DIGITS, vkn_of
+    from registry.providers.numbers import cautions
     from registry.providers.states import Way
 
     proven = {way: "confirmed" if one.confirmed[way] else "not confirmed" for way in Way}
@@ -281,8 +281,8 @@ def _print(one: Provider, document: Path, changes: list[Change]) -> None:
     }
     for name, text in rows.items():
         console.print(f"{name:12}{escape(text)}", soft_wrap=True)
-    if one.mersis.startswith("0") and len(one.tin) == VKN_DIGITS and vkn_of(one.mersis) != one.tin:
-        console.print("caution     the tax number in the MERSİS number is another one", soft_wrap=True)
+    for caution in cautions(one.mersis, one.tin):
+        console.print(f"{'caution':12}{caution}", soft_wrap=True)
     for change in changes:
         why = f": {change.reason}" if change.reason else ""
         console.print(escape(f"{change.at}  {change.action} → {change.state}, by {change.actor}{why}"), soft_wrap=True)

@@ -31,6 +31,7 @@ from registry.providers.free_mail import is_free
 from registry.providers.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_tin
 
 _MOBILE: Final = re.compile(r"\+905[0-9]{9}")
+_ONE_I: Final = str.maketrans("Iİı", "iii")
 _FIELDS: Final = ("title", "mersis", "tin", "brands", "signatory", "document")
 _OF_SIGNATORY: Final = ("name", "tckn", "mobile", "email")
 
@@ -57,6 +58,11 @@ class Unfit(Exception):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(" ".join(fault.code for fault in faults))
         self.faults = faults
+
+
+def _as_read(name: str) -> str:
+    """Names that a citizen takes for one are one: neither blanks nor capitals, Turkish or English, tell them apart."""
+    return " ".join(name.translate(_ONE_I).casefold().split())
 
 
 def parse(said: object) -> Application:
@@ -136,8 +142,9 @@ class _Reader:
             self._note("X613", "brands")
             return ()
         names = [name.strip() if isinstance(name, str) else "" for name in said]
+        read = [_as_read(name) for name in names]
         for at, name in enumerate(names):
-            fits = 0 < len(name) <= PROVIDER_NAME_CHARACTERS_MAX and name.isprintable() and names.index(name) == at
+            fits = 0 < len(name) <= PROVIDER_NAME_CHARACTERS_MAX and name.isprintable() and read.index(read[at]) == at
             if not fits or not self._fits_notices(Brand(1, name, title or "-", mersis or "0" * MERSIS_DIGITS, 1)):
                 self._faults.append(Fault("H215", ("brands",), index=at))
         return tuple(names)

@@ -48,5 +48,14 @@ def vkn_of(mersis: str) -> str:
     return mersis[1 : 1 + VKN_DIGITS]
 
 
+def cautions(mersis: str, tin: str) -> list[str]:
+    """What an operator should look into before an approval: it may be right, and no check digit says so."""
+    if not mersis.startswith("0"):
+        return ["the MERSİS number is of the older form, which has no check digits"]
+    if len(tin) == VKN_DIGITS and vkn_of(mersis) != tin:
+        return ["the tax number in the MERSİS number is another one"]
+    return []
+
+
 def _digits(text: str, count: int) -> bool:
     return len(text) == count and text.isascii() and text.isdigit()

@@ -105,13 +105,17 @@ class Providers:
         with self._engine.connect() as connection:
             yield connection
 
-    def apply(self, connection: Connection, application: Application, document: Document, now: datetime) -> str:
-        """Take an application in; returns the handle that the applicant knows it by. Raises TooManyOpen."""
-        seconds = int(now.timestamp())
+    def check_room(self, connection: Connection, now: datetime) -> None:
+        """Raises TooManyOpen when no further application can be taken in."""
         open_ones = select(func.count()).select_from(provider).where(provider.c.state == State.APPLIED)
-        open_ones = open_ones.where(provider.c.applied_at > seconds - PROVIDERS_OPEN_SECONDS)
+        open_ones = open_ones.where(provider.c.applied_at > int(now.timestamp()) - PROVIDERS_OPEN_SECONDS)
         if connection.execute(open_ones).scalar_one() >= PROVIDERS_OPEN_MAX:
             raise TooManyOpen
+
+    def apply(self, connection: Connection, application: Application, document: Document, now: datetime) -> str:
+        """Take an application in; returns the handle that the applicant knows it by. Raises TooManyOpen."""
+        self.check_room(connection, now)
+        seconds = int(now.timestamp())
         handle = secrets.token_urlsafe(_HANDLE_OCTETS)
         place = digest_of(handle)
         number = 1 + connection.execute(select(func.coalesce(func.max(provider.c.id), 0))).scalar_one()

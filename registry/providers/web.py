@@ -212,6 +212,8 @@ class _Web:
 
     def _take(self, application: Application) -> tuple[str, dict[Way, Answer]]:
         desk = self._desk
+        with desk.providers.reading() as connection:  # else documents of nobody would fill the disk
+            desk.providers.check_room(connection, desk.clock())
         document = documents.keep(desk.data_dir, application.document, application.document_type)
         return desk.proofs.apply(application, document, desk.clock())
 

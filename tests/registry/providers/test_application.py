@@ -48,6 +48,8 @@ def test_an_application_that_fits() -> None:
         ({"tin": "12345678951"}, "H243", ("tin",)),
         ({"brands": []}, "X613", ("brands",)),
         ({"brands": ["Deneme", "Deneme"]}, "H215", ("brands",)),
+        ({"brands": ["Deneme Simit Işık", "DENEME  SİMİT IŞIK"]}, "H215", ("brands",)),
+        ({"brands": ["Deneme Simit", "DENEME SIMIT"]}, "H215", ("brands",)),
         ({"brands": ["Deneme ☕"]}, "H215", ("brands",)),
         ({"brands": ["x" * 90]}, "H215", ("brands",)),
         ({"name": ""}, "X611", ("signatory", "name")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.providers.numbers import is_mersis, is_tckn, is_tin, is_vkn
+from registry.providers.numbers import cautions, is_mersis, is_tckn, is_tin, is_vkn
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_a_mersis_number_holds_a_tax_number_where_it_begins_with_0() -> None:
     assert all(map(is_mersis, ["0123456789000015", "0555000111200001", "0314159265000028", "8867713444958600"]))
     wrong = ["0123456789100015", "012345678900001", "01234567890000155", "0123456789ABCDEF", ""]
     assert not any(map(is_mersis, wrong))
+
+
+def test_an_operator_is_told_what_no_check_digit_says() -> None:
+    assert cautions("0123456789000015", "1234567890") == []
+    assert cautions("0123456789000015", "12345678950") == []  # a sole trader's
+    assert "another one" in cautions("0555000111200001", "1234567890")[0]
+    assert "older form" in cautions("8867713444958600", "1234567890")[0]

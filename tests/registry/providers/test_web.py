@@ -202,3 +202,10 @@ async def test_a_faulty_form_comes_back_with_what_was_typed_but_the_national_num
     assert strange.status_code == 422
     broken = await counter.http.post("/providers", content=b"x", headers={"content-type": "multipart/form-data"})
     assert broken.status_code == 400
+
+
+async def test_what_cannot_be_taken_in_leaves_no_document(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.providers.store.PROVIDERS_OPEN_MAX", 0)
+    answer = await counter.http.post("/providers", json=APPLICATION)
+    assert (answer.status_code, codes(answer)) == (503, ["X503"])
+    assert list(counter.directory.rglob("*.pdf")) == []
