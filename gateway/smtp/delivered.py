@@ -127,7 +127,7 @@ class Message:
         """What was read of `entries`; None: it is not ours, so nobody knows."""
         if said.count(None) == len(said):
             return [None] * len(said)
-        meant = {None: None, **{self.said(fate): fate for fate in Fate}}
+        meant: dict[bytes | None, Fate | None] = {None: None, **{self.said(fate): fate for fate in Fate}}
         if any(one is not None and _SAID.fullmatch(one) is None for one in said):
             return None
         return [meant.get(one) for one in said]
