@@ -109,7 +109,7 @@ def export_consents(
     out: Annotated[Path, typer.Argument(help="The CSV file to write; it must not exist. -: standard output.")],
     brand: BrandCode,
 ) -> None:
-    """Write a brand's standing consents with the columns that `import` reads, oldest first."""
+    """Write a brand's standing consents with the columns that `import` reads, oldest first; not those that wait."""
     from registry.service import export_csv
 
     loaded = load_config(config)

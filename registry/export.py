@@ -1,4 +1,7 @@
-"""The standing consents of a brand as a CSV file with the national columns: what `izinli import` reads again."""
+"""The standing consents of a brand as a CSV file with the national columns: what `izinli import` reads again.
+
+An ONAY that still waits (BEKLIYOR) is left out: who reads the file elsewhere would take it for one that counts.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TextIO
 
 from sqlalchemy import select
 
+from filters.model import Status
 from registry.ledger import Ledger
 from registry.limits import EXPORT_ROWS
 from registry.lines import COLUMNS
@@ -26,7 +30,8 @@ def export(ledger: Ledger, brand: int, out: TextIO, progress: Progress = lambda 
     event = consent_event.c
     columns = (event.recipient, event.channel, event.status, event.source, event.recipient_type, event.consent_date)
     standing = consent_event.join(consent, consent.c.seq == event.seq)
-    statement = select(*columns).select_from(standing).where(event.brand == brand).order_by(event.seq)
+    counts = (event.brand == brand, consent.c.status != Status.BEKLIYOR.value)
+    statement = select(*columns).select_from(standing).where(*counts).order_by(event.seq)
     done = 0
     with ledger.engine.connect() as connection:
         rows = connection.execution_options(stream_results=True, yield_per=EXPORT_ROWS).execute(statement)

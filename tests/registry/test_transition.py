@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from filters.key import Fingerprinter
 from filters.model import RecipientType, Status
 from filters.transition import LAW, Window, window_of
 from registry import transition
+from registry.export import export
 from registry.importer import Importer
 from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
@@ -67,6 +69,14 @@ def test_what_is_loaded_counts_from_the_day_after_the_review(ledger: Ledger, tmp
     assert end_reviews(ledger, at("2021-07-16", "00:00"), at_once=3) == 3
     assert (members(ledger), end_reviews(ledger, at("2021-07-16", "00:00"))) == (3, 2)
     assert (members(ledger), fold(ledger, onay(1)), end_reviews(ledger, at("2021-07-17"))) == (5, Status.ONAY, 0)
+
+
+def test_what_waits_is_not_exported_as_a_consent(ledger: Ledger, tmp_path: Path) -> None:
+    load(ledger, tmp_path, people(3, date="2016-01-01 00:00:00"), at("2021-05-31"))
+    out = StringIO()
+    assert (export(ledger, BRAND, out), out.getvalue()) == (0, f"{HEADER}\n")
+    end_reviews(ledger, at("2021-07-16"))
+    assert export(ledger, BRAND, StringIO()) == 3
 
 
 def test_who_refused_meanwhile_is_never_written_to(ledger: Ledger, tmp_path: Path) -> None:
