@@ -175,9 +175,9 @@ def _remove(log: Append, ledger: Ledger, going: _Going, before: Cutoff, now: dat
     with _for_good(connection):
         _delete(connection, consent_event, numbers)
         _forget(connection, ledger, going.keys)
-        for one in _OF_EVENTS:
-            if inspect(connection).has_table(one.name):
-                _delete(connection, one, numbers)
+        for beside in _OF_EVENTS:
+            if inspect(connection).has_table(beside.name):
+                _delete(connection, beside, numbers)
 
 
 @contextmanager
