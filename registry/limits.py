@@ -25,8 +25,7 @@ BAD_TOKEN_CLIENTS_MAX: Final = 10_000  # about 2 MB; the longest unseen address 
 
 # The ledger. A writer waits this long for another one; an import holds the lock for one batch (well under a second).
 LEDGER_WAIT_SECONDS: Final = 10.0
-LEDGER_CONNECTIONS_MAX: Final = 18
-WITHDRAWALS_AT_ONCE: Final = 7  # publisher, its reader, retention, its lock and the threads of the API have their own
+WITHDRAWALS_AT_ONCE: Final = 7  # threads; more of them wait, for each holds the one lock of all appends in turn
 QUERY_KEYS_MAX: Final = 8000  # in one IN list: SQLite takes 32,766 variables, PostgreSQL 65,535
 
 # The ledger as evidence.
@@ -195,3 +194,26 @@ ADMIN_PAGE_ROWS: Final = 50
 ADMIN_EVENTS_MAX: Final = 100  # of a recipient that are shown; `izinli evidence` has them all
 ADMIN_SKIP_MAX: Final = 10_000  # rows of the audit that can be paged back; the database holds the others
 ADMIN_CODE_CHARACTERS_MAX: Final = 64  # of a code that is looked at; a recovery code has 14
+
+# Who may want a connection to the ledger at the same time, by the names of their threads: nobody has to wait for one,
+# so a citizen's withdrawal never stands behind an upload. They are opened when they are needed, and few ever are.
+LEDGER_USERS: Final = {
+    "withdrawal": WITHDRAWALS_AT_ONCE,
+    "publisher": 2,  # itself, and what it reads from while an index is built
+    "retention": 2,  # itself, and the lock that lets one registry do it
+    "additions": 2,  # of the API, as the next three; it publishes what it records
+    "queries": 1,
+    "retailers": 1,
+    "sessions": 1,
+    "api": API_THREADS,
+    "outside": PUSH_THREADS,
+    "days": 1,
+    "batches": 1,
+    "pushes": 1,
+    "national": 2,  # itself, and our own day while the national system's is compared with it
+    "push": SYNC_PUSH_THREADS,
+    "onboarding": 1 + PROVIDER_BODIES_AT_ONCE,  # what sends, and what takes applications in
+    "admins": ADMIN_THREADS,
+    "metrics": 1,
+}
+LEDGER_CONNECTIONS_MAX: Final = sum(LEDGER_USERS.values())

@@ -44,6 +44,7 @@ from registry.providers.service import Onboarding, OnboardingService
 from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
+from registry.room import shortage
 from registry.sync.brands import registering
 from registry.sync.running import running as keeping_step
 from registry.sync.settings import National
@@ -239,6 +240,8 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
     log.configure("registry")
     stop = threading.Event()
     with open_registry(settings) as registry, ExitStack() as stack:
+        if few := shortage(registry.ledger.engine):
+            log.logger.error("ledger_connections_few", error=few, fix="raise it; until then some requests may fail")
         loop = PublisherLoop(registry.publisher, stop, partial(end_reviews, registry.ledger))
         publishing = threading.Thread(target=loop.run, name="publisher", daemon=True)
         minter = LinkMinter(settings.link_keys, settings.link_key)
