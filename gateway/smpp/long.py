@@ -300,6 +300,7 @@ class Long(Question):
         else:
             self._give_up(status)
         groups.together.discard(self)
+        self._several = None  # which knows this: what is done goes at once, and not when the collector looks for cycles
         for deliver in self.receipts:
             deliver()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from gateway import limits
+from gateway.smpp.long import Long, Part
+from gateway.smpp.submit import Submit
+from tests.conftest import eventually_async
 from tests.gateway.smpp.long_messages import WHOLE, WORDS, part_of, places, statuses
 from tests.gateway.smpp.support import (
     BLOCKED,
@@ -17,6 +22,7 @@ from tests.gateway.smpp.support import (
     house,
     notice_of,
     smsc,
+    submit_body,
     tlv,
 )
 
@@ -92,3 +98,22 @@ async def test_the_same_part_by_two_requests_is_one_part(*, at_once: bool) -> No
         assert await answers(client, *requests, at_once=at_once) == [ROK] * 4
         assert len(gate.judge.asked) == 1
         assert {place and place[:2] for place in places(centre)} == ({(7, 3)} if at_once else {(7, 4)})
+
+
+async def test_what_was_answered_is_not_left_to_the_collector_of_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages that hold themselves lie about until it looks for them, some ten thousand at a time."""
+    monkeypatch.setattr(limits, "SMPP_PARTS_S", 1.0)
+
+    def left() -> list[object]:
+        return [one for one in gc.get_objects() if isinstance(one, Submit | Part | Long)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
+            long = [(SUBMIT, part_of(index)) for index in WORDS]
+            assert await answers(client, *long, (SUBMIT, submit_body(b"kisa")), at_once=True) == [ROK] * 4
+            gate.judge.asked.clear()
+            await eventually_async(lambda: not left(), within=30.0, what="nothing left")
+    finally:
+        gc.enable()
