@@ -14,10 +14,14 @@ TITLE: Final = "Onay ve karar dökümü / Record of consents and decisions"
 INTRODUCTION: Final = (
     "Bu belge bir alıcı hakkında kayıtlı onay ve ret hareketlerinin tamamını, ileti geçidinin onun hakkında verdiği "
     "kararları ve kayıtların sonradan değiştirilmediğini gösteren özet zincirlerini içerir. Özetler BLAKE2b-256'dır; "
-    "nasıl hesaplandıkları izinli belgelerindeki evidence ve journal sayfalarında yazılıdır.",
+    "nasıl hesaplandıkları izinli belgelerindeki evidence ve journal sayfalarında yazılıdır. Kayıtların tamamını "
+    "yazabilen biri zincirleri de baştan yazabilir: başka yerde saklanmış bir özet (sistem günlüğü, zaman damgası) burada ya da "
+    "verify --digest ile bulunuyorsa, ondan önceki hiçbir şey değiştirilmemiştir.",
     "This document holds all recorded consents and refusals of one recipient, what the message gateway decided about "
     "them, and the digest chains that show that the records were not changed afterwards. Digests are BLAKE2b-256; how "
-    "they are computed stands in the pages evidence and journal of izinli's documentation.",
+    "they are computed stands in the pages evidence and journal of izinli's documentation. Who can write all of the "
+    "records can write the chains anew: where a digest that was kept elsewhere (a log, a time stamp) is found here, or "
+    "by verify --digest, nothing before it was changed.",
 )
 NOTHING: Final = "yok / none"
 
@@ -152,6 +156,8 @@ def _ledger(ledger: Facts) -> Section:
 
 def _journal(report: Report) -> Section:
     section = Section("Karar günlüğü zinciri / Chain of the journal")
+    if not report.journal:  # a gateway elsewhere has its own
+        section.facts.append(("Bu makinede günlük yok / No journal on this machine", NOTHING))
     for one in report.journal:
         size = f"{one.files} dosya / files, {one.lines} satır / lines"
         section.facts += [(f"Süreç / Worker {one.worker}", size), ("Son özet / Newest digest", one.digest)]

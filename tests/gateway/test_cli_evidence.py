@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_a_number_is_looked_for_on_both_channels_that_it_can_have(told: Path) ->
     assert [one["channel"] for one in said["channels"]] == ["ARAMA"]
     assert evidence(told, "--channel", "MESAJ")[0] == 65
     assert evidence(told, who="nobody")[0] == 65
+    shutil.rmtree(told.parent / "izinli-data/journal")
+    assert "No journal on this machine" in evidence(told)[1]
 
 
 def test_text_and_pdf_say_it_in_turkish_and_english(told: Path, tmp_path: Path) -> None:
@@ -86,6 +89,7 @@ def test_text_and_pdf_say_it_in_turkish_and_english(told: Path, tmp_path: Path) 
     assert (code, out) == (0, ""), err
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     pages = "\n".join(page.extract_text() for page in PdfReader(path).pages)
+    assert "No journal on this machine" not in text
     wanted = ("Onay ve karar dökümü", "Örnek Market Ticaret A.Ş.", "İYS'den aktarım", "bozulmamış", "refused")
     for part in (*wanted, "ayse.yilmaz@example.com.tr", "HS_WEB", "57e351762a1", "transactionId"):
         assert part in text, part
