@@ -21,16 +21,14 @@ from types import TracebackType
 
 from filters.index_url import parse
 from filters.key import Fingerprinter
-from filters.layout import FAMILY_OF, LANES, MEMBER_STATUS
 from filters.model import Channel, Reason, RecipientType, Stream
 from gateway.index.changes import Follower
 from gateway.index.filter import FilteredIndex
 from gateway.index.interface import Answers, Asked, ConsentIndex
 from gateway.index.snapshot import FILE, build
 from gateway.metrics import Metrics
-from registry.index.interface import IndexDown, IndexWriter
+from registry.index.interface import IndexDown
 from registry.ledger import Ledger
-from registry.limits import BUILD_CHUNK_MEMBERS
 from registry.publish import Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from tests.gateway.asking import WITHIN_S, reader
@@ -71,26 +69,6 @@ async def take_snapshot(url: str, directory: Path) -> None:
     """For `filtered`. Raises SnapshotFault."""
     directory.mkdir(exist_ok=True)
     await build(parse(url), FINGERPRINT.check_value(), directory)
-
-
-def astray(writer: IndexWriter, ledger: Ledger) -> list[str]:
-    """Where the index is not the fold, family by family; empty: it is.
-
-    As `tests.registry.support.differences`, in a tenth of the time: the ledger is read in one go, not lane by lane.
-    """
-    said = []
-    counted = writer.state()
-    assert counted is not None
-    for kind, family in FAMILY_OF.items():
-        members = ledger.members(kind, MEMBER_STATUS[kind], BUILD_CHUNK_MEMBERS)
-        fold = {writer.name(family, one) for chunk in members for one in chunk}
-        names = {name for lane in range(LANES) for name in writer.lane(family, lane)}
-        if fold != names or counted.counts[family] != len(names):
-            said.append(
-                f"{family.name}: {len(fold - names)} missing, {len(names - fold)} surplus, "
-                f"{len(names)} there, {counted.counts[family]} counted"
-            )
-    return said
 
 
 class House:

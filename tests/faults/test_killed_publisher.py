@@ -23,8 +23,8 @@ from filters.layout import Family
 from registry.service import Registry, Settings, open_registry
 from tests.conftest import RedisServer
 from tests.faults.publishing import started
-from tests.faults.support import WITHIN_S, astray
-from tests.registry.support import fingerprint, ret, settings
+from tests.faults.support import WITHIN_S
+from tests.registry.support import differences, fingerprint, ret, settings
 
 ACKNOWLEDGED_MAX = 20  # withdrawals before a kill by the clock …
 PAUSE_S_MAX = 0.3  # … and this long after them
@@ -124,7 +124,7 @@ class Killer:
             self._are_out(registry)
             registry.publisher.ensure()
             registry.publisher.tick()
-            assert astray(registry.writer, registry.ledger) == []
+            assert differences(registry.writer, registry.ledger) == []
             self._are_out(registry)
 
     def _are_out(self, registry: Registry) -> None:

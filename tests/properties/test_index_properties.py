@@ -43,9 +43,9 @@ from registry.ledger import Ledger
 from registry.publish import Publisher, open_index
 from registry.rules import SAID, Move
 from tests.conftest import RedisServer, eventually, require, running
-from tests.faults.support import FINGERPRINT, WITHIN_S, Recipient, astray, gateway, take_snapshot
+from tests.faults.support import FINGERPRINT, WITHIN_S, Recipient, gateway, take_snapshot
 from tests.gateway.asking import each
-from tests.registry.support import KEY, fingerprint, move, record
+from tests.registry.support import KEY, differences, fingerprint, move, record
 
 pytestmark = pytest.mark.interop
 
@@ -262,7 +262,7 @@ class IndexMachine(RuleBasedStateMachine):
             self.i1_nobody_passes_without_a_consent()
             time.sleep(0.01)
         self.possible = {key: {listed} for key, listed in self.recorded.items()}
-        assert astray(self.writers[1], self.ledger) == []
+        assert differences(self.writers[1], self.ledger) == []
 
     def insist(self, step: Any) -> None:
         """The step of a publisher, again while Redis or another publisher is in its way."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filters.layout import FAMILY_OF
+from filters.layout import FAMILY_OF, LANES, MEMBER_STATUS
 from filters.model import Brand, Channel, RecipientType, Status
 from registry.index.interface import IndexWriter
 from registry.ledger import Ledger
+from registry.limits import BUILD_CHUNK_MEMBERS
 from registry.publish import Publisher
 from registry.rules import Move
 from registry.service import Settings
-from registry.verify import verify
 
 KEY = b"fingerprint key of these tests, 3"[:32]
 LINK_KEY = b"link key of these tests, 32 bytes"[:32]
@@ -72,11 +72,23 @@ def may_be_sent(writer: IndexWriter, ledger: Ledger, one: Move) -> bool:
 
 
 def differences(writer: IndexWriter, ledger: Ledger) -> list[str]:
-    """Where the index is not the fold of the ledger; empty: it is."""
-    found = verify(ledger, writer, tries=1)
-    said = [f"{one.family.name} {one.range}: ledger {one.ledger}, index {one.index}" for one in found.differences]
-    if found.counted != found.index_members:
-        said.append(f"the index counts {found.counted} and has {found.index_members}")
+    """Where the index is not the fold of the ledger, family by family; empty: it is.
+
+    Asks what `registry.verify` asks (`test_verify.py`), in a fraction of the time: the ledger is read in one go, not
+    lane by lane.
+    """
+    said = []
+    counted = writer.state()
+    assert counted is not None, "the index is empty, half-built or not ours"
+    for kind, family in FAMILY_OF.items():
+        members = ledger.members(kind, MEMBER_STATUS[kind], BUILD_CHUNK_MEMBERS)
+        fold = {writer.name(family, one) for chunk in members for one in chunk}
+        names = {name for lane in range(LANES) for name in writer.lane(family, lane)}
+        if fold != names or counted.counts[family] != len(names):
+            said.append(
+                f"{family.name}: {len(fold - names)} missing, {len(names - fold)} surplus, "
+                f"{len(names)} there, {counted.counts[family]} counted"
+            )
     return said
 
 
