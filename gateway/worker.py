@@ -127,8 +127,8 @@ async def _main(
         loop.add_signal_handler(name, stop.set)
     worker = Worker(config, keys, number)
     await worker.start(sockets)
-    # Modules and configuration stay for ever: the collector need not walk through them. What messages leave behind is
-    # mostly freed without it; looking less often saves a tenth of the CPU per message.
+    # Modules and configuration stay for ever: the collector need not walk through them. What a message leaves behind
+    # does not hold itself (tests see to that), so it is freed without it, and looking often would find nothing.
     gc.collect()
     gc.freeze()
     gc.set_threshold(limits.GC_OBJECTS, 20, 20)
