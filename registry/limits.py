@@ -155,7 +155,10 @@ PUSH_THREADS_WAITING_MAX: Final = 8  # for one of them
 # The client of the national system (`registry.sync`).
 SYNC_CONNECT_SECONDS: Final = 5.0
 SYNC_ANSWER_OCTETS_MAX: Final = 4 << 20  # a thousand results or changes have some 400,000
-SYNC_FILE_OCTETS_MAX: Final = 512 << 20  # a day's file of three million moves, in memory: fetched when hashes differ
+SYNC_FILE_OCTETS_MAX: Final = 512 << 20  # a day's file of three million moves, on disk: fetched when hashes differ
+SYNC_FILE_SECONDS_MAX: Final = 1800.0  # for such a file: 300 kB a second
+SYNC_FILE_LINE_OCTETS_MAX: Final = 4096  # of it; the longest line has about 500
+SYNC_FILE_BEAT_SECONDS: Final = 10.0  # between two words that it still comes
 SYNC_BACKOFF_SECONDS_MIN: Final = 5.0  # after a first fault; twice as long after each further one
 SYNC_BACKOFF_SECONDS_MAX: Final = 900.0
 SYNC_TOKEN_EARLY_SECONDS: Final = 300  # before its end a token is renewed: a call must not outlive it

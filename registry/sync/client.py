@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from registry.limits import (
     SYNC_ANSWER_OCTETS_MAX,
     SYNC_CONNECT_SECONDS,
     SYNC_FILE_OCTETS_MAX,
+    SYNC_FILE_SECONDS_MAX,
 )
 from registry.sync.codes import Then, then
 from registry.sync.settings import National
@@ -114,25 +115,31 @@ class Client:
         token: str = "",
         body: Any = None,
         params: dict[str, str] | None = None,
-        octets_max: int = SYNC_ANSWER_OCTETS_MAX,
+        take: Callable[[bytes], object] | None = None,
     ) -> Answer:
-        """One call. `body` is sent as JSON."""
+        """One call. `body` is sent as JSON. `take`: what a long answer is handed to, piece by piece; it may raise."""
         self._pace.wait()
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        deadline = time.monotonic() + self._timeout_s
+        seconds = self._timeout_s if take is None else SYNC_FILE_SECONDS_MAX
+        deadline = time.monotonic() + seconds
         try:
             with self._http.stream(method, path, headers=headers, json=body, params=params) as response:
-                read = _read(response, octets_max, deadline if octets_max == SYNC_ANSWER_OCTETS_MAX else None)
                 status = response.status_code
+                if take is None or not 200 <= status < 300:
+                    read = b"".join(_pieces(response, SYNC_ANSWER_OCTETS_MAX, deadline))
+                else:
+                    read = b""
+                    for piece in _pieces(response, SYNC_FILE_OCTETS_MAX, deadline):
+                        take(piece)
         except httpx.HTTPError as error:
             raise Fault(Then.LATER, UNREACHABLE) from error
         if 200 <= status < 300:
             return Answer(status, read)
         raise fault_of(status, read)
 
-    def file(self, path: str, token: str) -> Answer:
-        """A download, which may be large."""
-        return self.call("GET", path, token=token, octets_max=SYNC_FILE_OCTETS_MAX)
+    def file(self, path: str, token: str, take: Callable[[bytes], object]) -> Answer:
+        """A download, which may be large: `take` is called with its pieces."""
+        return self.call("GET", path, token=token, take=take)
 
 
 def fault_of(status: int, body: bytes) -> Fault:
@@ -158,18 +165,16 @@ def fault_of(status: int, body: bytes) -> Fault:
     return Fault(then(code, status), code, status, items)
 
 
-def _read(response: httpx.Response, octets_max: int, deadline: float | None) -> bytes:
+def _pieces(response: httpx.Response, octets_max: int, deadline: float) -> Iterator[bytes]:
     """The body within its bounds. Raises Fault: who sends too much or too slowly is not understood."""
-    pieces: list[bytes] = []
     octets = 0
     for piece in response.iter_bytes():
         octets += len(piece)
         if octets > octets_max:
             raise Fault(Then.HELD, UNREADABLE, response.status_code)
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             raise Fault(Then.LATER, UNREACHABLE, response.status_code)
-        pieces.append(piece)
-    return b"".join(pieces)
+        yield piece
 
 
 def _trust(national: National) -> ssl.SSLContext | bool:

@@ -7,16 +7,18 @@ agreed to, because it is the hash of what we hold now.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from datetime import date
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
 from filters.model import RecipientType, Status
+from registry.background import Sometimes
+from registry.limits import QUERY_KEYS_MAX, SYNC_FILE_BEAT_SECONDS, SYNC_FILE_LINE_OCTETS_MAX, SYNC_PAGE_MOVES
 from registry.log import logger
-from registry.national.day_file import HEADER, Line, digest_of, octets
+from registry.national.day_file import HASH, HEADER, Line, digest_of, octets, temporary
 from registry.schema import take_append_lock
 from registry.sync.apply import remember
 from registry.sync.client import UNREADABLE, Fault
@@ -33,10 +35,13 @@ UNDECIDED: Final = "undecided"  # not computed there yet: come again
 TOLD_AFTER_HOURS: Final = 2
 """After midnight: changes are told with an hour's delay."""
 COMPLETED: Final = "completed"
+LAST: Final = "9"
+"""After every creationDate."""
+COLUMNS: Final = HEADER.split(",")
 HEX_DIGITS: Final = 96  # of a SHA-384; the sample of the official text has 64
 
 
-def compare(wire: Wire, brand: SyncedBrand, day: date) -> str:
+def compare(wire: Wire, brand: SyncedBrand, day: date, prolong: Callable[[], None]) -> str:
     """One of the words above. Raises Fault, Busy, IndexDown or SQLAlchemyError."""
     answer = wire.ask(brand, "GET", f"/agreements/{day.isoformat()}")
     if answer.empty:
@@ -51,7 +56,7 @@ def compare(wire: Wire, brand: SyncedBrand, day: date) -> str:
         raise Fault(Then.HELD, UNREADABLE, answer.status)
     done = AGREED
     if not (_counters_agree(wire, brand, day) and _digest(wire, brand, day) == wanted.lower()):
-        found = _file_digest(wire, brand, day)
+        found = _repair(wire, brand, day, prolong)
         if found != wanted.lower():
             logger.warning("national_day_moved", brand=brand.code, day=day.isoformat())
             return UNDECIDED  # it was changed between the two questions
@@ -95,9 +100,9 @@ def _ours(wire: Wire, brand: SyncedBrand, day: date) -> bool:
         return next(_lines(connection, brand, day), None) is not None
 
 
-def _lines(connection: Connection, brand: SyncedBrand, day: date) -> Iterator[Line]:
+def _lines(connection: Connection, brand: SyncedBrand, day: date, *which: Any) -> Iterator[Line]:
     names = ("created", "transaction_id", "recipient", "recipient_type", "channel", "status", "consent_date", "source")
-    query = select(*(national_move.c[name] for name in names)).where(*_on(brand, day))
+    query = select(*(national_move.c[name] for name in names)).where(*_on(brand, day), *which)
     query = query.order_by(national_move.c.created, national_move.c.transaction_id)
     for row in connection.execute(query.execution_options(yield_per=10_000)):
         yield Line(*row)
@@ -108,27 +113,85 @@ def _on(brand: SyncedBrand, day: date) -> tuple[Any, ...]:
     return national_move.c.brand == brand.code, created >= f"{day} 00:00:00", created <= f"{day} 23:59:59"
 
 
-def _file_digest(wire: Wire, brand: SyncedBrand, day: date) -> str:
-    """Take the national system's moves of a day as what it holds; the hash of its file."""
+def _repair(wire: Wire, brand: SyncedBrand, day: date, prolong: Callable[[], None]) -> str:
+    """Take the national system's moves of a day as what it holds; the hash of its file.
+
+    The file goes to disk; it and what we hold are in one order, so that only a part of each is in memory.
+    """
     path = f"{base(brand)}/changes/{day.isoformat()}/file"
-    answer = wire.tokens.call(brand.login, lambda token: wire.client.file(path, token))
-    body = b"" if answer.empty else answer.body
-    rows = list(_rows(body))
-    take_rows(wire, brand, rows)
-    found = [one for one in (told(row, brand.code) for row in rows) if isinstance(one, Told)]
+    running = hashlib.new(HASH)
+    with temporary() as file:
+        beat = Sometimes(prolong, SYNC_FILE_BEAT_SECONDS)
+
+        def take(piece: bytes) -> None:
+            beat()
+            running.update(piece)
+            file.write(piece)
+
+        wire.tokens.call(brand.login, lambda token: wire.client.file(path, token, take))
+        file.seek(0)
+        low = ""
+        for part in _parts(_rows(file)):
+            prolong()
+            high = part[-1]["creationDate"]
+            _settle(wire, brand, day, part, low, high)
+            low = high
+    _settle(wire, brand, day, [], low, LAST)
+    return running.hexdigest()
+
+
+def _settle(wire: Wire, brand: SyncedBrand, day: date, part: list[dict[str, str]], low: str, high: str) -> None:
+    """Of the moves after `low` and up to `high` (creationDate): take what differs, and let go what it does not hold."""
+    column = national_move.c.created
+    with wire.state.engine.connect() as connection:
+        ours = {line.transaction: line for line in _lines(connection, brand, day, column > low, column <= high)}
+    # two moves of one second may have one transactionId, so it names no row
+    news = [row for row in part if ours.get(row["transactionId"]) != Line(*(row[name] for name in COLUMNS))]
+    gone = sorted(set(ours) - {row["transactionId"] for row in part} | {row["transactionId"] for row in news})
+    if not gone:
+        return
+    take_rows(wire, brand, news)
+    found = [one for one in (told(row, brand.code) for row in news) if isinstance(one, Told)]
     with wire.state.writing.begin() as connection:
         take_append_lock(connection)  # pushes bring moves of the same day
-        connection.execute(delete(national_move).where(*_on(brand, day)))
+        for start in range(0, len(gone), QUERY_KEYS_MAX):
+            some = national_move.c.transaction_id.in_(gone[start : start + QUERY_KEYS_MAX])
+            connection.execute(delete(national_move).where(national_move.c.brand == brand.code, some))
         remember(connection, found)
-    return digest_of([body])
 
 
-def _rows(body: bytes) -> Iterator[dict[str, str]]:
+def _parts(rows: Iterator[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+    """A thousand rows and a few, all of a second in one. Raises Fault for rows out of order."""
+    part: list[dict[str, str]] = []
+    for row in rows:
+        last = part[-1]["creationDate"] if part else ""
+        if row["creationDate"] < last:
+            raise Fault(Then.HELD, UNREADABLE)
+        if len(part) >= SYNC_PAGE_MOVES and row["creationDate"] != last:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _rows(file: IO[bytes]) -> Iterator[dict[str, str]]:
     """Raises Fault for a file that is none."""
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Fault(Then.HELD, UNREADABLE) from None
-    if text and not text.startswith(HEADER):
+    lines = _text(file)
+    header = next(lines, "")
+    if header and not header.startswith(HEADER):
         raise Fault(Then.HELD, UNREADABLE)
-    yield from csv.DictReader(io.StringIO(text))
+    try:
+        yield from csv.DictReader(lines, header.rstrip("\r\n").split(","), restval="")
+    except csv.Error:
+        raise Fault(Then.HELD, UNREADABLE) from None
+
+
+def _text(file: IO[bytes]) -> Iterator[str]:
+    while line := file.readline(SYNC_FILE_LINE_OCTETS_MAX):
+        if len(line) == SYNC_FILE_LINE_OCTETS_MAX:
+            raise Fault(Then.HELD, UNREADABLE)
+        try:
+            yield line.decode()
+        except UnicodeDecodeError:
+            raise Fault(Then.HELD, UNREADABLE) from None

@@ -100,7 +100,7 @@ class Sync:
         return self._alone(brand, lambda prolong: reconcile(self.wire, self.ledger, brand, prolong))
 
     def compare(self, brand: SyncedBrand, day: date) -> str:
-        return self._alone(brand, lambda prolong: daily.compare(self.wire, brand, day))
+        return self._alone(brand, lambda prolong: daily.compare(self.wire, brand, day, prolong))
 
     def repair(self, brand: SyncedBrand) -> None:
         """Close the gap that pulls left, if there is one."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, select, update
 
 from filters.model import RecipientType, Status
+from registry.national.day_file import HEADER
 from registry.sync import daily
 from registry.sync.client import Fault
 from registry.sync.codes import Then
@@ -15,7 +18,7 @@ from registry.sync.pull import GAP, LEVEL
 from registry.sync.tables import national_move
 from registry.sync.wire import Told
 from tests.registry.national.support import Clock
-from tests.registry.support import onay, record, ret
+from tests.registry.support import number, onay, record, ret
 from tests.registry.sync.support import DAY, LATER, SYNCED, Here, Line, There, mail, row
 
 OLD, OLDER = "2026-01-02 10:00:00", "2026-01-01 10:00:00"
@@ -153,6 +156,62 @@ def test_a_row_too_many_is_repaired(we: Here, national: There, clock: Clock) -> 
         daily.remember(log.connection, [odd])
     assert compared(we) == daily.REPAIRED
     assert compared(we) == daily.AGREED
+
+
+def test_a_long_day_is_repaired_part_by_part(
+    we: Here, national: There, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever differs, and wherever: at both ends, in the middle, and all of a second at once."""
+    monkeypatch.setattr(daily, "SYNC_PAGE_MOVES", 2)
+    for index in range(12):
+        if index != 5:  # 4 and 5 are of one second
+            clock.forward(minutes=1)
+        national.record(onay(index, DAY, kind=RecipientType.TACIR), ret(100 + index, LATER))
+    clock.forward(days=1)
+    we.sync.pull(SYNCED)
+    assert compared(we) == daily.AGREED
+    mine = national_move
+    everything = select(mine.c.transaction_id, mine.c.created).order_by(mine.c.created, mine.c.transaction_id)
+    with we.ledger.engine.begin() as connection:
+        held = connection.execute(everything).all()
+        for place in (0, 9, 10, 11, 23):
+            connection.execute(delete(mine).where(mine.c.transaction_id == held[place].transaction_id))
+        for place in (1, 14):
+            odd = update(mine).where(mine.c.transaction_id == held[place].transaction_id)
+            connection.execute(odd.values(source="HS_ATM", created=held[7].created))
+    for at in ("2026-03-04 00:00:00", held[9].created, "2026-03-04 23:59:59"):
+        with we.ledger.append() as log:
+            odd_one = daily.told(row(9, "RET", DAY, transaction=at[-2:] * 32, creationDate=at), SYNCED.code)
+            assert isinstance(odd_one, Told)
+            daily.remember(log.connection, [odd_one])
+    assert compared(we) == daily.REPAIRED
+    with we.ledger.engine.connect() as connection:
+        assert connection.execute(everything).all() == held
+    assert compared(we) == daily.AGREED
+
+
+def test_two_moves_under_one_transaction_are_both_taken(we: Here) -> None:
+    line = "2026-03-04 10:00:00,{0},{1},BIREYSEL,MESAJ,{2},2026-03-04 10:00:00,IYS_WEB\n"
+    both = [line.format("a" * 64, number(index).decode(), "RET") for index in (1, 2)]
+    (part,) = daily._parts(daily._rows(io.BytesIO(f"{HEADER}\n{''.join(both)}".encode())))
+    daily._settle(we.sync.wire, SYNCED, YESTERDAY, part, "", daily.LAST)
+    assert [we.stands(ret(index)) for index in (1, 2)] == [Status.RET] * 2
+
+
+@pytest.mark.parametrize(
+    "file",
+    [b"<html>", HEADER.encode() + b"\n\xff\n", HEADER.encode() + b"\n" + b"x" * 5000, b"creationDate,transactionId\n"],
+)
+def test_what_is_no_file_of_a_day_is_not_taken(file: bytes) -> None:
+    with pytest.raises(Fault) as fault:
+        list(daily._parts(daily._rows(io.BytesIO(file))))
+    assert fault.value.then is Then.HELD
+
+
+def test_a_file_out_of_order_is_not_taken_as_the_whole_day() -> None:
+    rows = iter([{"creationDate": "2026-03-04 10:00:00"}, {"creationDate": "2026-03-04 09:00:00"}])
+    with pytest.raises(Fault):
+        list(daily._parts(rows))
 
 
 def test_a_day_without_moves(we: Here, national: There, clock: Clock) -> None:
