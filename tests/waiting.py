@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 def eventually(
-    holds: Callable[[], object], *, within: float = 10.0, what: str = "condition", every: float = 0.01
+    holds: Callable[[], object], *, within: float = 60.0, what: str = "condition", every: float = 0.01
 ) -> None:
     """Poll until `holds()` is true; the deadline (seconds) only ends a test that has failed anyway.
 
@@ -22,7 +22,7 @@ def eventually(
 
 
 async def eventually_async(
-    holds: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within: float = 10.0, what: str = "condition"
+    holds: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within: float = 60.0, what: str = "condition"
 ) -> None:
     """As `eventually`, without blocking the loop; `holds` may be a coroutine function."""
     deadline = time.monotonic() + within

@@ -26,7 +26,7 @@ from gateway.config import Config, load
 from gateway.demo.messages import BRAND, CONSENTS
 from gateway.init import CONFIG_FILE, init
 
-START_S: Final = 30.0  # both planes are up in two; a busy machine may take longer
+START_S: Final = 90.0  # both planes are up in two; a busy machine may take much longer
 _PORT_RANGE: Final = (15_000, 32_000)  # ephemeral ports begin at 32,768
 _PORTS: Final = ("8080", "9090", "2525", "2775", "2526", "2776")  # of the sample
 

@@ -59,7 +59,7 @@ class Chain:
 
 
 def _inject(port: int, sender: str, to: list[str], content: bytes) -> None:
-    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         assert client.sendmail(sender, to, content, mail_options=["BODY=8BITMIME"]) == {}
 
 
@@ -96,13 +96,13 @@ async def test_i5_consent_refusal_link_and_the_refusal_that_follows(tmp_path: Pa
         assert sorted(links) == CONSENTED
         assert len(set(links.values())) == 3, "each has a link of its own"
 
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(links[CONSENTED[0]], timeout=20).read())
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(links[CONSENTED[0]], timeout=60).read())
         assert "Örnek Market".encode() in page
         await chain.send(CAMPAIGN, [CONSENTED[0]], content)
         assert (await chain.arrived(5)).count(CONSENTED[0]) == 2, "opening the page changes nothing"
 
         body = b"List-Unsubscribe=One-Click"
-        answer = await asyncio.to_thread(lambda: urllib.request.urlopen(links[CONSENTED[0]], data=body, timeout=20))
+        answer = await asyncio.to_thread(lambda: urllib.request.urlopen(links[CONSENTED[0]], data=body, timeout=60))
         assert answer.status == 200
         await chain.send(CAMPAIGN, CONSENTED[:2], content)
         assert Counter(await chain.arrived(7)) == Counter(
@@ -124,7 +124,7 @@ async def test_i6_informational_mail_is_the_same_octets_but_for_one_trace_field(
             content = letter("alternative", "quoted-printable", "windows-1254").replace(
                 b"Subject:   Bahar", b"Subject:\tBahar"
             )
-            with smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=60) as client:
                 await asyncio.to_thread(client.sendmail, RECEIPTS, [UNKNOWN], content)
             await chain.arrived(1)
             got = chain.sink.messages[0].content
@@ -138,13 +138,13 @@ async def test_who_is_not_expected_is_refused(tmp_path: Path) -> None:
     """A sender that matches no stream; a client outside `allow`."""
     outside = ('allow = ["127.0.0.0/8"]           # who may', 'allow = ["127.0.0.2/32"]  # who may')
     async with chained(tmp_path / "stream") as chain:
-        with smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=60) as client:
             client.ehlo()
             code, text = client.mail("a@other.example.test")
         assert (code, text[:16]) == (550, b"5.7.1 no_stream:")
     async with chained(tmp_path / "client", outside) as chain:
         with pytest.raises(smtplib.SMTPConnectError) as refused:
-            smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=20)
+            smtplib.SMTP("127.0.0.1", chain.house.config.listeners[0].bind.port, timeout=60)
         assert refused.value.smtp_code == 554
 
 
@@ -218,19 +218,19 @@ async def test_the_operator_sees_what_happened(tmp_path: Path) -> None:
         await chain.send(CAMPAIGN, [CONSENTED[0]], letter("plain", "8bit", "utf-8"))
         await chain.arrived(1)
         url = chain.house.url("gateway")
-        text = await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}/metrics", timeout=20).read().decode())
+        text = await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}/metrics", timeout=60).read().decode())
         assert 'izinli_messages_total{outcome="pass",protocol="smtp",reason="consent"} 1.0' in text
         assert 'izinli_messages_total{outcome="block",protocol="smpp",reason="no_consent"} 0.0' in text
         assert "izinli_index_up 1.0" in text
         assert "izinli_fail_open_total 0.0" in text
         for page in ("livez", "readyz"):
             assert (
-                await asyncio.to_thread(lambda p=page: urllib.request.urlopen(f"{url}/{p}", timeout=20))
+                await asyncio.to_thread(lambda p=page: urllib.request.urlopen(f"{url}/{p}", timeout=60))
             ).status == 200  # type: ignore[misc]
         os.kill(_children(chain.house.pid("gateway"))[0], signal.SIGSTOP)
         try:
             with pytest.raises(urllib.error.HTTPError) as silent:
-                await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}/livez", timeout=20))
+                await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}/livez", timeout=60))
             assert silent.value.read() == b"worker-0 silent\n"
         finally:
             os.kill(_children(chain.house.pid("gateway"))[0], signal.SIGCONT)
@@ -240,7 +240,7 @@ async def test_sigterm_drains(tmp_path: Path) -> None:
     """A transaction that is under way is finished; the exit code is 0."""
     async with chained(tmp_path) as chain:
         port = chain.house.config.listeners[0].bind.port
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
             await asyncio.to_thread(client.ehlo)
             await asyncio.to_thread(client.mail, CAMPAIGN)
             await asyncio.to_thread(client.rcpt, CONSENTED[0])

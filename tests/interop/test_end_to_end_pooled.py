@@ -259,7 +259,7 @@ async def test_i5_ret_by_sms_over_a_pool_also_while_the_client_is_away(tmp_path:
 
 
 def metrics(chain: Chain) -> bytes:
-    with urllib.request.urlopen(f"{chain.house.url('gateway')}/metrics", timeout=20) as page:
+    with urllib.request.urlopen(f"{chain.house.url('gateway')}/metrics", timeout=60) as page:
         return bytes(page.read())
 
 

@@ -102,11 +102,11 @@ async def test_i5_consent_notice_link_and_the_refusal_that_follows(tmp_path: Pat
 
         link = LINK.search(text)
         assert link is not None
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(link[0], timeout=20).read())
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(link[0], timeout=60).read())
         assert b"<form" in page
         assert await chain.submit(CONSENTED) == ROK, "opening the page changes nothing"
         answer = await asyncio.to_thread(
-            lambda: urllib.request.urlopen(link[0], data=b"List-Unsubscribe=One-Click", timeout=20)
+            lambda: urllib.request.urlopen(link[0], data=b"List-Unsubscribe=One-Click", timeout=60)
         )
         assert answer.status == 200
         assert await chain.submit(CONSENTED) == RSUBMITFAIL

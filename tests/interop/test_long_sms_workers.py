@@ -29,7 +29,7 @@ async def two_workers(directory: Path) -> AsyncIterator[Chain]:
     async with chained(directory, ("workers = 1 ", "workers = 2 ")) as chain:
 
         async def both_answer() -> bool:
-            page = await asyncio.to_thread(urllib.request.urlopen, f"{chain.house.url('gateway')}/metrics", timeout=20)
+            page = await asyncio.to_thread(urllib.request.urlopen, f"{chain.house.url('gateway')}/metrics", timeout=60)
             return b"izinli_workers_up 2.0" in page.read()
 
         await eventually_async(both_answer, within=60, what="two workers")

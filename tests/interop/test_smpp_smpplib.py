@@ -51,7 +51,7 @@ async def gate(centre: Smsc) -> AsyncIterator[House]:
 
 @contextmanager
 def connected(gate: House) -> Iterator[Any]:
-    client = smpplib.client.Client("127.0.0.1", gate.port, timeout=10, allow_unknown_opt_params=True)
+    client = smpplib.client.Client("127.0.0.1", gate.port, timeout=60, allow_unknown_opt_params=True)
     client.connect()
     try:
         yield client

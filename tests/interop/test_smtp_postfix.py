@@ -51,7 +51,7 @@ class Chain:
 
 
 def _inject(port: int, sender: str, to: list[str], content: bytes, options: tuple[str, ...], rcpt: str) -> None:
-    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.ehlo("app.example.test")
         utf8 = not (sender + "".join(to)).isascii()
         client.command_encoding = "utf-8" if utf8 else "ascii"

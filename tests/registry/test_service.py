@@ -66,7 +66,7 @@ def ask(port: int, path: str, form: dict[str, str] | None = None) -> tuple[int, 
     """(status, body) of a GET, or of a POST when there is a form."""
     data = None if form is None else urlencode(form).encode()
     try:
-        with direct(Request(f"http://127.0.0.1:{port}{path}", data), timeout=20) as answer:
+        with direct(Request(f"http://127.0.0.1:{port}{path}", data), timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
@@ -109,7 +109,7 @@ def test_i9_the_log_knows_nobody(tmp_path: Path) -> None:
         ask(port, f"/r/{link(1)}")
         ask(port, f"/r/{link(1)}", {"ret": "1"})
         ask(port, "/r/forged-token")
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as odd:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as odd:
             odd.sendall(f"GET /r/{link(2)} HTTP/9.9 nonsense\r\n\r\n".encode())
             odd.recv(1000)
         process.send_signal(signal.SIGTERM)
@@ -129,7 +129,7 @@ def test_a_stop_lets_an_open_withdrawal_end(tmp_path: Path, number_: signal.Sign
         f"POST /r/{link(1)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
     )
-    with served(tmp_path) as (port, process), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with served(tmp_path) as (port, process), socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(head.encode() + body[:5])
         eventually(lambda: ask(port, "/livez")[0] == 200)
         process.send_signal(number_)
@@ -142,19 +142,19 @@ def test_a_stop_lets_an_open_withdrawal_end(tmp_path: Path, number_: signal.Sign
 
 
 def test_i7_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:
-    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET /r/x HTTP/1.1\r\nX-Slow: ")
         assert client.recv(1000) == b""
 
 
 def test_i7_headers_are_bounded(tmp_path: Path) -> None:
-    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET /r/x HTTP/1.1\r\nX-Long: " + b"a" * 100_000)
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_connection_carries_one_request(tmp_path: Path) -> None:
-    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with served(tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b""
         while part := client.recv(4000):

@@ -175,7 +175,7 @@ class Client:
         return self.ask(SUBMIT, submit_body(text, **fields))  # type: ignore[arg-type]
 
     async def hear(self) -> Pdu:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             header = await self.reader.readexactly(16)
             length, command, status, sequence = struct.unpack(">IIII", header)
             return Pdu(command, status, sequence, await self.reader.readexactly(length - 16))
@@ -194,7 +194,7 @@ class Client:
         return await self.converse(command, bind_body(**login))  # type: ignore[arg-type]
 
     async def closed(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

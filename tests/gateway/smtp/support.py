@@ -155,7 +155,7 @@ class Client:
     async def hear(self) -> tuple[int, bytes]:
         """The next reply: its code and its text, lines joined by LF."""
         lines = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 line = await self.reader.readline()
                 assert line.endswith(b"\r\n"), line
@@ -191,7 +191,7 @@ class Client:
         return await self.say(content + b".")
 
     async def closed(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.read() == b""
 
 

@@ -13,7 +13,7 @@ CONTENT = b"Subject: x\r\n\r\n.dot\r\n\xc3\xa7\r\n"
 
 
 def send(port: int, *recipients: str) -> dict[str, tuple[int, bytes]]:
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         return client.sendmail("a@example.test", list(recipients), CONTENT, ["BODY=8BITMIME"])
 
 
