@@ -165,7 +165,7 @@ def test_a_cluster_shares_out_the_slots_and_replicates(redis_cluster: RedisClust
         other.cli("GET", "a")
     replica = redis_cluster.replica_of(owner)
     assert replica not in masters
-    eventually(lambda: replica.cli("DBSIZE") == 1, within=30, what="the replica having it")
+    eventually(lambda: replica.cli("DBSIZE") == 1, within=90, what="the replica having it")
     with redis.RedisCluster(host="127.0.0.1", port=other.port) as client:
         assert client.get("a") == b"1"
 

@@ -120,7 +120,7 @@ def test_a_receipt_that_is_not_answered_ends_the_sink(sink: Program, answers: by
         peer.sendall(wire.submit_sm("ORNEK", "905550000001", b"merhaba", registered=wire.ASKED_FOR))
         assert hear(peer, inbox, 2) == [(wire.SUBMIT_SM_RESP, 0), (wire.DELIVER_SM, 1)]
         peer.sendall(answers + wire.pdu(wire.UNBIND, 2))
-        eventually(lambda: not sink.is_running, within=30, what="the sink has ended")
+        eventually(lambda: not sink.is_running, within=90, what="the sink has ended")
     assert why in sink.log_tail()
 
 

@@ -167,7 +167,7 @@ async def stands(follower: Follower, standing: Standing) -> None:
     def holds() -> bool:
         return follower.standing is standing and follower.level is (standing is Standing.LEVEL)
 
-    await eventually_async(holds, within=30, what=standing.value)
+    await eventually_async(holds, within=90, what=standing.value)
 
 
 async def take(server: RedisServer, data_dir: Path) -> None:
@@ -189,7 +189,7 @@ async def test_it_becomes_level_and_hears_of_every_grant(hand: Hand, redis_serve
         assert all(member(one) in follower.bloom for one in [*MEMBERS, NEW[0]])
         assert set(follower.additions.members) == {member(one) for one in NEW[1:4]}
         hand.grant(NEW[4])
-        await eventually_async(lambda: member(NEW[4]) in follower.additions.members, within=30, what="the grant")
+        await eventually_async(lambda: member(NEW[4]) in follower.additions.members, within=90, what="the grant")
         assert follower.level
         assert 0 <= follower.age_s < 600
 
@@ -307,7 +307,7 @@ async def test_a_server_that_was_promoted_is_not_believed_before_it_is_vouched_f
         hand.client.replicaof("127.0.0.1", 1)
         await stands(follower, Standing.UNVOUCHED)
         hand.client.replicaof("NO", "ONE")
-        await eventually_async(lambda: follower._nodes.state.run in [r.encode() for r in hand.runs()], within=30)  # type: ignore[union-attr]
+        await eventually_async(lambda: follower._nodes.state.run in [r.encode() for r in hand.runs()], within=90)  # type: ignore[union-attr]
         assert not follower.level
         hand.state(runs=" ".join(hand.runs()))
         await stands(follower, Standing.LEVEL)
@@ -324,7 +324,7 @@ async def test_level_is_a_claim_about_the_moment_of_asking_and_runs_out(
         await stands(follower, Standing.LEVEL)
         monkeypatch.setattr(limits, "FILTER_LEVEL_S", 0.6)
         monkeypatch.setattr(limits, "FILTER_POLL_S", 3600)
-        await eventually_async(lambda: not follower.level, within=30, what="the claim running out")
+        await eventually_async(lambda: not follower.level, within=90, what="the claim running out")
         assert follower.standing is Standing.LEVEL
 
 
@@ -338,7 +338,7 @@ async def test_readers_leave_nothing_open(hand: Hand, redis_server: RedisServer,
         for _ in range(5):
             held = follower.bloom
             await take(redis_server, tmp_path)
-            await eventually_async(lambda held=held: follower.bloom not in (None, held), within=30, what="the new file")
+            await eventually_async(lambda held=held: follower.bloom not in (None, held), within=90, what="the new file")
         await stands(follower, Standing.LEVEL)
         await asyncio.sleep(0)
         assert len(os.listdir("/proc/self/fd")) <= before + 1

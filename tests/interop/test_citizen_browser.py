@@ -82,7 +82,7 @@ def browser(directory: Path) -> Iterator[Browser]:
     command = [require("chromedriver"), f"--port={port}"]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        eventually(lambda: accepts(port), within=30, what="chromedriver listening")
+        eventually(lambda: accepts(port), within=90, what="chromedriver listening")
         session = Browser(port, directory)
         try:
             yield session

@@ -55,7 +55,7 @@ class Chain:
         return sorted(one.rcpt_to[0] for one in self.sink.messages)
 
     async def logged(self, pattern: str) -> None:
-        await eventually_async(lambda: re.search(pattern, self.first.log()) is not None, within=30, what=pattern)
+        await eventually_async(lambda: re.search(pattern, self.first.log()) is not None, within=90, what=pattern)
 
 
 def _inject(port: int, sender: str, to: list[str], content: bytes) -> None:

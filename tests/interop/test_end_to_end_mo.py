@@ -97,7 +97,7 @@ async def test_i5_ret_by_sms_and_the_refusal_that_follows(tmp_path: Path, index:
         def told() -> list[str]:
             return [one.text for one in chain.smsc.messages if one.source == SHORT_CODE]
 
-        await eventually_async(lambda: len(told()) == 1, within=30, what="the confirmation")
+        await eventually_async(lambda: len(told()) == 1, within=90, what="the confirmation")
         assert told()[0].startswith("Ornek Market: Ret talebiniz alindi.")
         sequence = chain.say()
         await chain.passed_on()

@@ -73,7 +73,7 @@ async def chained(directory: Path, *edits: tuple[str, str]) -> AsyncIterator[Cha
                     return False
                 return True
 
-            await eventually_async(bound, within=30, what="a bind")
+            await eventually_async(bound, within=90, what="a bind")
             yield Chain(esme, house, smsc)
         finally:
             await asyncio.to_thread(esme.close)
@@ -122,7 +122,7 @@ async def test_i4_without_the_index_a_submit_is_throttled(tmp_path: Path) -> Non
         async def passes() -> bool:
             return await chain.submit(CONSENTED) == ROK
 
-        await eventually_async(passes, within=30, what="the index is back")
+        await eventually_async(passes, within=90, what="the index is back")
         assert len(chain.smsc.messages) == 1
 
 

@@ -141,7 +141,7 @@ def smtp_sink(directory: Path, *options: str) -> Iterator[tuple[int, Path]]:
     command = [require("smtp-sink"), *user, *options, "-D", str(file), "-h", NAME, f"127.0.0.1:{port}", "100"]
     process = subprocess.Popen(command, cwd=directory)
     try:
-        eventually(lambda: accepts(port), within=30, what="smtp-sink listening")
+        eventually(lambda: accepts(port), within=90, what="smtp-sink listening")
         yield port, file
     finally:
         process.kill()
@@ -159,7 +159,7 @@ async def test_smtp_sink_takes_all(tmp_path: Path, options: list[str]) -> None:
             replies = await answers(upstream, *letters)
         assert {reply.code for reply in replies} == {250}
         assert counted(metrics) == {}
-        eventually(lambda: file.read_bytes().count(b"X-Rcpt-Args:") == 50, within=30, what="all of it in the file")
+        eventually(lambda: file.read_bytes().count(b"X-Rcpt-Args:") == 50, within=90, what="all of it in the file")
         taken = file.read_bytes()
         for number in range(50):
             assert taken.count(b"X-Rcpt-Args: <u%d@example.test>\n" % number) == 1

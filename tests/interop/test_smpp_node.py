@@ -77,7 +77,7 @@ async def test_three_kinds_of_bind_enquire_link_and_unbind(centre: Smsc, gate: H
             assert (await client.ask("enquire_link"))["command_status"] == ROK
             assert (await client.ask("unbind"))["command_status"] == ROK
             await client.seen("close")
-        await eventually_async(lambda: centre.unbound == n, within=30)  # noqa: B023
+        await eventually_async(lambda: centre.unbound == n, within=90)  # noqa: B023
 
 
 async def test_a_wrong_password(gate: House) -> None:

@@ -73,6 +73,6 @@ async def test_a_worker_is_killed_between_the_receipts(tmp_path: Path) -> None:
             assert receipt.short_message.startswith(f"id:{told} sub:001 dlvrd:000 ".encode())
             assert b"stat:UNDELIV err:011" in receipt.short_message
             assert receipt.message_state == 5
-            await eventually_async(lambda: len(chain.smsc.answered) > before, within=30, what="its answer")
+            await eventually_async(lambda: len(chain.smsc.answered) > before, within=90, what="its answer")
             assert chain.smsc.answered[before][1] == ROK
             await asyncio.to_thread(client.disconnect)

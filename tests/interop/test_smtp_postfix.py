@@ -42,11 +42,11 @@ class Chain:
         await asyncio.to_thread(_inject, self.postfix.port, sender, recipients, content, options, rcpt)
 
     async def settled(self) -> None:
-        await eventually_async(lambda: not self.postfix.queued(), within=30, what="an empty queue")
+        await eventually_async(lambda: not self.postfix.queued(), within=90, what="an empty queue")
 
     async def logged(self, pattern: str) -> None:
         await eventually_async(
-            lambda: re.search(pattern, self.postfix.log()) is not None, within=30, what=f"{pattern!r} in the log"
+            lambda: re.search(pattern, self.postfix.log()) is not None, within=90, what=f"{pattern!r} in the log"
         )
 
 

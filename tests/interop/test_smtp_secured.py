@@ -145,7 +145,7 @@ def haproxy(directory: Path, door: int) -> Iterator[int]:
     )
     process = subprocess.Popen([require("haproxy"), "-db", "-f", str(directory / "haproxy.cfg")])
     try:
-        eventually(lambda: accepts(port), within=30, what="HAProxy listening")
+        eventually(lambda: accepts(port), within=90, what="HAProxy listening")
         yield port
     finally:
         process.kill()

@@ -170,9 +170,9 @@ async def visited(kind: str, visits: list[Visit], authority: Authority, files: t
             gate.judge.verdicts[BLOCKED_ONE] = BLOCKED
             await asyncio.gather(*(visit(gate, kind, one, trust) for one in visits))
             await eventually_async(
-                lambda: not gate.door.sessions and not gate.door.fronts, within=30, what="no sessions any more"
+                lambda: not gate.door.sessions and not gate.door.fronts, within=90, what="no sessions any more"
             )
-            await eventually_async(lambda: gate.door.transit == 0, within=30, what="no content any more")
+            await eventually_async(lambda: gate.door.transit == 0, within=90, what="no content any more")
             assert gate.metrics.protocol_errors[("smtp", "internal")] == 0
             assert gate.metrics.sessions["smtp"] == 0
             for message in hop.received:

@@ -67,12 +67,12 @@ def test_a_step_that_raises_is_told_once_counted_and_tried_again(
     worker = Worker(pulse, step, 0.001)
     with capture_logs() as logs:
         worker.start()
-        eventually(lambda: pulse.faults >= 5, within=30, what="the step being tried again")
+        eventually(lambda: pulse.faults >= 5, within=90, what="the step being tried again")
         assert get("/readyz")[0] == 200, "citizens are to be let in"
         assert f'"pushes":"{kind.__name__}"' in get("/readyz")[1]
         assert get("/livez") == (200, "ok\n"), "a new process would not help"
         mended.set()
-        eventually(lambda: pulse.fault == "", within=30, what="the step going through")
+        eventually(lambda: pulse.fault == "", within=90, what="the step going through")
         worker.stop(30)
     assert [(entry["worker"], entry["error"]) for entry in logs if "worker" in entry] == [("pushes", kind.__name__)]
     assert '"pushes":"ok"' in get("/readyz")[1]
@@ -96,11 +96,11 @@ def test_a_step_that_hangs_is_told_and_asks_for_a_new_process(
     go_on = threading.Event()
     worker = Worker(watch.pulse("batches"), lambda: not go_on.wait(60), 60)
     worker.start()
-    eventually(lambda: watch.faults == {"batches": HANGS}, within=30, what="the thread being missed")
+    eventually(lambda: watch.faults == {"batches": HANGS}, within=90, what="the thread being missed")
     assert get("/livez") == (503, "the thread batches hangs\n")
     assert f'"batches":"{HANGS}"' in get("/readyz")[1]
     go_on.set()
-    eventually(lambda: watch.faults == {"batches": ""}, within=30, what="the thread being back")
+    eventually(lambda: watch.faults == {"batches": ""}, within=90, what="the thread being back")
     assert get("/livez")[0] == 200
     worker.stop(30)
 

@@ -79,9 +79,9 @@ def served(data_dir: Path, index: str = "sqlite") -> Iterator[tuple[int, subproc
     command = [sys.executable, "-c", SERVED, str(data_dir), index, str(port)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            eventually(lambda: process.poll() is not None or accepts(port), within=30, what="the registry listening")
+            eventually(lambda: process.poll() is not None or accepts(port), within=90, what="the registry listening")
             assert process.poll() is None
-            eventually(lambda: ask(port, "/readyz")[0] == 200, within=30, what="the registry being ready")
+            eventually(lambda: ask(port, "/readyz")[0] == 200, within=90, what="the registry being ready")
             yield port, process
         finally:
             process.kill()
@@ -183,7 +183,7 @@ def test_i5_a_withdrawal_waits_for_redis_to_come_back(tmp_path: Path, redis_serv
         assert ask(port, "/readyz")[0] == 503
         assert ask(port, "/livez")[0] == 200
         redis_server.start()
-        eventually(lambda: ask(port, f"/r/{link(1)}", {"ret": "1"})[0] == 200, within=30, what="the retry succeeding")
+        eventually(lambda: ask(port, f"/r/{link(1)}", {"ret": "1"})[0] == 200, within=90, what="the retry succeeding")
     with open_registry(settings(tmp_path, redis_server.url)) as registry:
         assert not may_be_sent(registry.writer, registry.ledger, onay(1))
         registry.publisher.tick()

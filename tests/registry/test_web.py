@@ -42,7 +42,7 @@ def port(sqlite_ledger: Ledger, tmp_path: Any) -> Iterator[int]:
     server = WebServer(beside(page, create_api(api)), "127.0.0.1", 0)
     thread = threading.Thread(target=lambda: server.run(sockets=[sock]))
     thread.start()
-    eventually(lambda: server.started, within=30, what="the server's start")
+    eventually(lambda: server.started, within=90, what="the server's start")
     yield sock.getsockname()[1]
     server.should_exit = True
     thread.join(30)
@@ -134,7 +134,7 @@ def test_i7_so_many_connections_are_kept_and_no_more(port: int, monkeypatch: pyt
     clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(3)]
     assert [ask(client, "GET", PATH, token) for client in clients] == [(200, ""), (200, ""), (200, "close")]
     clients[0].close()
-    eventually(lambda: ask(clients[2], "GET", PATH, token) == (200, ""), within=30, what="room for another one")
+    eventually(lambda: ask(clients[2], "GET", PATH, token) == (200, ""), within=90, what="room for another one")
     for client in clients:
         client.close()
 

@@ -119,7 +119,7 @@ async def tell(centre: Smsc, message: Received, word: str = "DELIVRD", *, bind: 
     body = receipt_body(message, word, **fields)  # type: ignore[arg-type]
     before = len(centre.answered)
     centre.sessions[bind].ask(DELIVER, body)
-    await eventually_async(lambda: len(centre.answered) > before, within=30, what="an answer to a receipt")
+    await eventually_async(lambda: len(centre.answered) > before, within=90, what="an answer to a receipt")
     return centre.answered[before][1]
 
 

@@ -60,7 +60,7 @@ class PooledHouse(House):
             yield client
 
     async def stands(self, binds: int = 1) -> None:
-        await eventually_async(lambda: self.metrics.smpp_binds["smsc"] == binds, within=30)
+        await eventually_async(lambda: self.metrics.smpp_binds["smsc"] == binds, within=90)
 
     def went(self, kind: str, result: str) -> int:
         return self.metrics.smpp_deliveries[kind, result]
@@ -156,7 +156,7 @@ class Centre(Bare):
         def found() -> list[Pdu]:
             return [one for one in self.heard if one.command == command | RESP and one.sequence == sequence]
 
-        await eventually_async(lambda: bool(found()), within=30)
+        await eventually_async(lambda: bool(found()), within=90)
         (one,) = found()
         return one
 

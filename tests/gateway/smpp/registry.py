@@ -41,7 +41,7 @@ class Registry:
         server = self._server = WebServer(app, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=lambda: server.run(sockets=[sock]), daemon=True)
         self._thread.start()
-        eventually(lambda: server.started, within=30, what="the registry")
+        eventually(lambda: server.started, within=90, what="the registry")
 
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:

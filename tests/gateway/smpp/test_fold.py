@@ -160,7 +160,7 @@ async def test_two_last_receipts_at_once_are_one(memory: Memory) -> None:
                 assert len(done) == 1
                 got = sender if heard[0] in done else receiver
                 got.writer.write(answer(read(await done.pop()).sequence))
-                await eventually_async(lambda before=before: len(centre.answered) == before + 2, within=30)
+                await eventually_async(lambda before=before: len(centre.answered) == before + 2, within=90)
                 assert [status for _, status, _ in centre.answered[before:]] == [ROK] * 2
                 idle = receiver if got is sender else sender
                 idle.ask(0x15)
@@ -173,7 +173,7 @@ async def test_it_goes_on_after_a_restart(memory: Memory) -> None:
         async with memory.worker(centre) as gate, gate.client() as client:
             told, segments = await submitted(centre, client, registered=1)
             assert await tell(centre, segments[0], "REJECTD") == ROK
-        await eventually_async(lambda: not centre.sessions, within=30)
+        await eventually_async(lambda: not centre.sessions, within=90)
         async with memory.worker(centre) as gate, gate.client() as client:
             answering = asyncio.ensure_future(tell(centre, segments[1]))
             heard = await take(client)
@@ -208,7 +208,7 @@ async def test_a_receipt_that_overtakes_the_answer_waits(on_disk: Memory) -> Non
         centre.behaviour.holding = True
         async with one.client() as sender, other.client() as receiver:
             sequence = sender.ask(SUBMIT, submit_body(LONG, registered=1))
-            await eventually_async(lambda: len(centre.messages) == 2, within=30)
+            await eventually_async(lambda: len(centre.messages) == 2, within=90)
             for segment in centre.messages:
                 centre.sessions[1].ask(DELIVER, receipt_body(segment))
             await nothing_more(receiver)
@@ -218,7 +218,7 @@ async def test_a_receipt_that_overtakes_the_answer_waits(on_disk: Memory) -> Non
             assert (answer.sequence, answer.status) == (sequence, 0)
             heard = await take(receiver)
             assert heard["id"] == answer.body.rstrip(b"\0").decode()
-            await eventually_async(lambda: len(centre.answered) >= 2, within=30)
+            await eventually_async(lambda: len(centre.answered) >= 2, within=90)
             assert {status for _, status, _ in centre.answered} == {ROK}
             await nothing_more(receiver)
 
@@ -244,7 +244,7 @@ async def test_an_ordinary_receipt_passes_as_it_came(memory: Memory) -> None:
         heard = await client.hear()
         assert heard.body == body
         client.writer.write(answer(heard.sequence, 0x66))
-        await eventually_async(lambda: len(centre.answered) > before, within=30)
+        await eventually_async(lambda: len(centre.answered) > before, within=90)
         assert centre.answered[before][1] == 0x66, "with the client's own answer"
 
 

@@ -76,7 +76,7 @@ async def test_a_last_receipt_that_was_lost_on_its_way_is_made_up_for(
             assert await tell(centre, segments[0]) == ROK
             centre.sessions[0].ask(DELIVER, receipt_body(segments[1]))
             assert read(await client.hear())["id"] == told
-        await eventually_async(lambda: not centre.sessions, within=30)
+        await eventually_async(lambda: not centre.sessions, within=90)
         memory.clock.now += limits.SMPP_FOLD_AGAIN_S
         async with gate.client() as client:
             heard = await take(client)
@@ -107,7 +107,7 @@ async def test_what_cannot_be_written_down_in_the_end_is_accepted_and_written_la
         centre.behaviour.receipts = False
         centre.behaviour.holding = True
         sequence = client.ask(SUBMIT, submit_body(LONG, registered=1))
-        await eventually_async(lambda: len(centre.messages) == 2, within=30)
+        await eventually_async(lambda: len(centre.messages) == 2, within=90)
         (folding,) = gate.door._folds._known.values()  # type: ignore[union-attr]
         ids = folding._memory.ids
         assert isinstance(ids, SqliteIds)

@@ -84,7 +84,7 @@ async def test_what_waits_for_the_notice_is_refused_with_it() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         centre.behaviour.holding = True
         sequences = [client.ask(SUBMIT, part_of(1))]
-        await eventually_async(lambda: len(centre.messages) == 1, within=30)
+        await eventually_async(lambda: len(centre.messages) == 1, within=90)
         sequences.append(client.ask(SUBMIT, binary(2)))
         assert await statuses(client, sequences) == [SUBMITFAIL] * 2
         centre.behaviour.holding = False
@@ -99,7 +99,7 @@ async def test_a_verdict_that_comes_after_it_changes_nothing() -> None:
         bind.patient = False
         gate.judge.late = True
         sequences = [client.ask(SUBMIT, part_of(1)), client.ask(SUBMIT, binary(2))]
-        await eventually_async(lambda: len(gate.judge.waiting) == 2, within=30)
+        await eventually_async(lambda: len(gate.judge.waiting) == 2, within=90)
         gate.judge.late = False
         gate.judge.release()
         assert await statuses(client, sequences) == [SUBMITFAIL] * 2

@@ -73,10 +73,10 @@ async def test_a_client_that_is_lost_in_the_middle_goes_on_at_another_worker(mon
             assert await send(client, part_of(1)) == [ROK]
             centre.behaviour.holding = True
             client.ask(SUBMIT, part_of(2))
-            await eventually_async(lambda: len(centre.messages) == 3, within=30)
+            await eventually_async(lambda: len(centre.messages) == 3, within=90)
         centre.behaviour.holding = False
         centre.held.clear()
-        await eventually_async(lambda: not one.door.sessions, within=30)
+        await eventually_async(lambda: not one.door.sessions, within=90)
         async with other.client() as client:
             assert await send(client, part_of(2), part_of(3)) == [ROK] * 2
         assert {place and place[:2] for place in places(centre)} == {(7, 4)}

@@ -105,14 +105,14 @@ class Scene:
     async def answered(self, sequence: int, status: int = ROK, command: int = DELIVER) -> None:
         """The SMSC has heard of it."""
         await eventually_async(
-            lambda: any(one[2] == sequence for one in self.smsc.answered), within=30, what="an answer"
+            lambda: any(one[2] == sequence for one in self.smsc.answered), within=90, what="an answer"
         )
         assert [one for one in self.smsc.answered if one[2] == sequence] == [(command | RESP, status, sequence)]
 
     async def confirmed(self, count: int = 1) -> list[str]:
         """The texts that the handset got."""
         done = self.house.metrics.mo_confirmations
-        await eventually_async(lambda: sum(done.values()) == count, within=30, what="a confirmation")
+        await eventually_async(lambda: sum(done.values()) == count, within=90, what="a confirmation")
         return [one.text for one in self.smsc.messages if one.dest == NUMBER.decode() and one.source == "3525"]
 
 
@@ -425,10 +425,10 @@ async def test_i3_an_smsc_that_went_away_meanwhile_gets_no_answer_of_anothers(
             at.say()
             await asyncio.wait_for(at_work.wait(), 30)
             at.smsc.cut()
-            await eventually_async(lambda: at.house.errors("smsc_lost") == 1, within=30, what="the loss")
-            await eventually_async(lambda: bool(at.smsc.sessions), within=30, what="the link is back")
+            await eventually_async(lambda: at.house.errors("smsc_lost") == 1, within=90, what="the loss")
+            await eventually_async(lambda: bool(at.smsc.sessions), within=90, what="the link is back")
             waiting.set()
-            await eventually_async(lambda: at.mo == {"recorded": 1}, within=30, what="the record")
+            await eventually_async(lambda: at.mo == {"recorded": 1}, within=90, what="the record")
             assert (await at.client.say(source=b"OTP")).status in (ROK, SYSERR)
             assert at.smsc.answered == []
 

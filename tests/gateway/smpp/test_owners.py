@@ -173,7 +173,7 @@ async def test_i4_a_memory_that_fails_costs_no_message_and_no_receipt(tmp_path: 
         async def is_written() -> bool:
             return await ids.find([key]) == [b"marka\x007002"]
 
-        await eventually_async(is_written, within=30)
+        await eventually_async(is_written, within=90)
         await silent(banka)
 
 

@@ -27,7 +27,7 @@ async def test_towards_the_smsc_the_last_number_is_followed_by_the_first() -> No
         near_the_end(gate)
         centre.behaviour.holding = True
         sequences = [client.submit(dest=b"90555000000%d" % n) for n in range(3)]
-        await eventually_async(lambda: len(centre.held) == 3, within=30)
+        await eventually_async(lambda: len(centre.held) == 3, within=90)
         assert [int.from_bytes(answer[12:16], "big") for _, answer in centre.held] == [SEQUENCE_MAX, 1, 2]
         centre.release(backwards=True)
         heard = {one.sequence: (one.status, one.body[:-1].decode()) for one in [await client.hear() for _ in range(3)]}
@@ -42,7 +42,7 @@ async def test_towards_the_client_the_last_number_is_followed_by_the_first() -> 
         assert [one.sequence for one in heard] == [SEQUENCE_MAX, 1, 2]
         for one in reversed(heard):
             client.writer.write(pdu(DELIVER | RESP, one.sequence, b"\0"))
-        await eventually_async(lambda: len(centre.answered) == 3, within=30)
+        await eventually_async(lambda: len(centre.answered) == 3, within=90)
         assert centre.answered == [(DELIVER | RESP, ROK, sequence) for sequence in reversed(asked)]
 
 

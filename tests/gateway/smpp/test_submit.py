@@ -81,7 +81,7 @@ async def test_i2_the_message_is_answered_when_its_last_segment_is() -> None:
     async with smsc() as centre, house(centre.port) as gate, gate.client() as client:
         centre.behaviour.holding = True
         sequence = client.submit(LONG)
-        await eventually_async(lambda: len(centre.held) == 2, within=30)
+        await eventually_async(lambda: len(centre.held) == 2, within=90)
         (session, of_the_first) = centre.held.pop()
         session.write(of_the_first)
         session.ask(DELIVER, submit_body(b"behind it", source=NUMBER, dest=b"3525"))
@@ -277,11 +277,11 @@ async def test_i4_a_part_whose_own_smsc_is_lost_while_it_waits_may_come_again() 
     async with smsc() as centre, house(centre.port) as gate, gate.client() as one, gate.client() as two:
         centre.behaviour.holding = True
         one.ask(SUBMIT, part_of(1))
-        await eventually_async(lambda: len(centre.messages) == 1, within=30)
+        await eventually_async(lambda: len(centre.messages) == 1, within=90)
         two.ask(SUBMIT, part_of(2))
-        await eventually_async(lambda: len(groups_of(gate)) == 1, within=30)
+        await eventually_async(lambda: len(groups_of(gate)) == 1, within=90)
         centre.sessions[1].abort()
-        await eventually_async(lambda: [door.smsc is None for door in gate.door.sessions].count(True) == 1, within=30)
+        await eventually_async(lambda: [door.smsc is None for door in gate.door.sessions].count(True) == 1, within=90)
         centre.behaviour.holding = False
         centre.release()
         assert [(await one.hear()).status, (await two.hear()).status] == [ROK, SYSERR]

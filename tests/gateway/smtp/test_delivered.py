@@ -126,9 +126,9 @@ async def test_another_worker_sees_it_at_once(store: Opened) -> None:
             fates = [await fate(sibling, SENDER, path, CONTENT) for path in (PATH, OTHER)]
             return fates == [None, Fate.TAKEN]
 
-        await eventually_async(seen, within=30, what="the sibling seeing the ending")
+        await eventually_async(seen, within=90, what="the sibling seeing the ending")
         memory.late(message, OTHER, taken=False)
-        await eventually_async(lambda: _is_none(sibling, OTHER), within=30, what="the sibling seeing that it is gone")
+        await eventually_async(lambda: _is_none(sibling, OTHER), within=90, what="the sibling seeing that it is gone")
 
 
 async def _is_none(memory: Delivered, path: bytes) -> bool:
@@ -257,7 +257,7 @@ async def test_the_rights_of_the_page_are_enough_and_no_more(tmp_path: Path) -> 
             await settle(memory, [PATH])
             assert await fate(memory, SENDER, PATH, CONTENT) is Fate.TAKEN
             memory.late(memory.message(SENDER, CONTENT), PATH, taken=False)
-            await eventually_async(lambda: _is_none(memory, PATH), within=30, what="the right to forget")
+            await eventually_async(lambda: _is_none(memory, PATH), within=90, what="the right to forget")
         for command in (("SET", "izinli:index", "x"), ("DEL", "izinli:index")):
             assert "permissions" in str(server.cli("ACL", "DRYRUN", "izinli-gateway", *command))
 

@@ -22,7 +22,7 @@ from tests.gateway.smtp.hop import HANG, HANG_UP, Hop
 from tests.gateway.smtp.pool import Letter, answers, pooled
 from tests.gateway.smtp.support import BRAND, STREAMS, House, fate, house
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 SENDER = b"a@campaign.example.test"
 TEXT = b"Message-ID: <1@campaign.example.test>\r\nSubject: x\r\n\r\nbody\r\n"
 NAMES = ["a@example.test", "b@example.test", "c@example.test"]

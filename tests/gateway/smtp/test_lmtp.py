@@ -146,15 +146,15 @@ async def test_what_was_taken_for_a_client_that_left_is_remembered(tmp_path: Pat
             client.writer.write(b"DATA\r\n")
             assert [(await client.hear())[0] for _ in range(4)] == [250, 250, 250, 354]
             client.writer.write(TEXT + b".\r\n")
-            await eventually_async(lambda: len(hop.received) == 1, within=30)
-        await eventually_async(lambda: all(one.gone for one in gate.door.sessions), within=30)
+            await eventually_async(lambda: len(hop.received) == 1, within=90)
+        await eventually_async(lambda: all(one.gone for one in gate.door.sessions), within=90)
         hop.hang_up()
         taken = hop.received[0].rcpt[0][9:17]
 
         async def remembered() -> bool:
             return await fate(gate.door.delivered, b"a@campaign.example.test", taken, TEXT) is Fate.TAKEN
 
-        await eventually_async(remembered, within=30, what="a memory")
+        await eventually_async(remembered, within=90, what="a memory")
 
 
 async def test_the_trace_field_says_how_it_came(tmp_path: Path) -> None:

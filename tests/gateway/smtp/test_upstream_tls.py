@@ -134,7 +134,7 @@ async def test_a_renewed_authority_is_trusted_without_a_restart(authority: Autho
     async with hop, at_any(Address("127.0.0.1", hop.port), tls="verify", ca_file=trusted) as (upstream, _):
         assert await answers(upstream, Letter()) == [pool.UNTRUSTED]
         trusted.write_bytes(authority.ca_file.read_bytes())
-        await eventually_async(lambda: upstream.up, within=30, what="the new authority trusted")
+        await eventually_async(lambda: upstream.up, within=90, what="the new authority trusted")
         trusted.write_text("half a fil")
         hop.hang_up()
         assert (await answers(upstream, Letter()))[0].code == 250, "what was read before stays in force"
@@ -166,7 +166,7 @@ async def test_a_login_that_is_refused_defers_and_a_new_password_is_read(tmp_pat
             assert counted(metrics) == {"auth": 1}
             assert not upstream.up
             password.write_text("new one\n")
-            await eventually_async(lambda: upstream.up, within=30, what="login with the new password")
+            await eventually_async(lambda: upstream.up, within=90, what="login with the new password")
             assert hop.commands[-1].endswith(b64encode(b"\0izinli\0new one"))
     (line,) = [line for line in logs if line["event"] == "next hop failed"]
     assert (line["why"], line["detail"]) == ("auth", "535"), "an answer to AUTH may repeat the login"
