@@ -15,8 +15,8 @@ INTRODUCTION: Final = (
     "Bu belge bir alıcı hakkında kayıtlı onay ve ret hareketlerinin tamamını, ileti geçidinin onun hakkında verdiği "
     "kararları ve kayıtların sonradan değiştirilmediğini gösteren özet zincirlerini içerir. Özetler BLAKE2b-256'dır; "
     "nasıl hesaplandıkları izinli belgelerindeki evidence ve journal sayfalarında yazılıdır. Kayıtların tamamını "
-    "yazabilen biri zincirleri de baştan yazabilir: başka yerde saklanmış bir özet (sistem günlüğü, zaman damgası) burada ya da "
-    "verify --digest ile bulunuyorsa, ondan önceki hiçbir şey değiştirilmemiştir.",
+    "yazabilen biri zincirleri de baştan yazabilir: başka yerde saklanmış bir özet (sistem günlüğü, zaman damgası) "
+    "burada ya da verify --digest ile bulunuyorsa, ondan önceki hiçbir şey değiştirilmemiştir.",
     "This document holds all recorded consents and refusals of one recipient, what the message gateway decided about "
     "them, and the digest chains that show that the records were not changed afterwards. Digests are BLAKE2b-256; how "
     "they are computed stands in the pages evidence and journal of izinli's documentation. Who can write all of the "

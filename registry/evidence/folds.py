@@ -45,8 +45,8 @@ def wrong_about(engine: Engine, brand: int, channel: Channel, recipient: str, fi
     for kind in sorted({*stands, *(one.recipient_type for one in events)}):
         said = {one.seq: tuple(one[2:]) for one in events if one.recipient_type == kind}
         fold = stands.get(kind)
-        right = fold is not None and fold.seq in said and said[fold.seq] == max(said.values())
-        if not right or not _fits(fold.status, said[fold.seq][1]):
+        newest = max(said.values(), default=None)
+        if fold is None or said.get(fold.seq) != newest or newest is None or not _fits(fold.status, newest[1]):
             what = "nothing" if fold is None else f"{fold.status} by event {fold.seq}"
             found.append(f"{channel.value}, {kind}: {what} stands, which does not follow from the events")
     return found
