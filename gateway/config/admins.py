@@ -45,7 +45,10 @@ def read_admin_pages(table: Table, home: Path) -> AdminPages | None:
         table.note("admin", f"{bind} can be reached by others, and passwords would cross the network in clear", fix)
     url = said_url or f"{'https' if certificate else 'http'}://{bind}"
     if said_url:
-        table.attempt("admin_url", lambda: _check_url(url))
+        table.attempt("admin_url", lambda: _check_url(url, certificate is not None))
+    elif certificate and _is_all(bind.host):
+        fix = 'write the address that they open, as admin_url = "https://yonetim.example.com.tr:8081"'
+        table.note("admin_url", f"is missing: no browser is at {bind}, so no form would be taken", fix)
     return AdminPages(bind, url, certificate)
 
 
@@ -55,6 +58,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_all(host: str) -> bool:
+    """Whether it is every address of this machine, and so none that a browser can open."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _certificate(table: Table, files: dict[str, str], home: Path) -> tuple[Path, Path] | None:
@@ -73,11 +84,13 @@ def _certificate(table: Table, files: dict[str, str], home: Path) -> tuple[Path,
     return cert_file, key_file
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str, tls: bool) -> None:
     """Raises ValueError."""
     parts = urlsplit(url)
     whole = parts.scheme in ("http", "https") and parts.hostname and not (parts.path or parts.query or parts.fragment)
     if not whole or "@" in parts.netloc or not url.isascii() or parts.port is False:  # a bad port raises
         raise ValueError(f"not the address of a host: {url!r}; for example https://yonetim.example.com.tr")
+    if parts.scheme == "http" and tls:
+        raise ValueError(f"{url} is not https, which is what a listener with a certificate speaks")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{url} is not https; browsers of others than this machine need it")

@@ -55,6 +55,21 @@ def test_elsewhere_they_need_a_certificate(tmp_path: Path) -> None:
     assert (found.url, found.certificate) == ("https://10.1.2.3:8081", (certificate, key))
 
 
+def test_browsers_need_an_address_that_is_one(tmp_path: Path) -> None:
+    """Each form's origin is compared with it: with `0.0.0.0`, or http before TLS, nobody could log in."""
+    certificate, key = make_authority(tmp_path / "authority").issue("yonetim.example.test")
+    files = f'admin_cert_file = "{certificate}"\nadmin_key_file = "{key}"'
+    for bind in ("0.0.0.0:8081", "[::]:8081"):
+        (said,) = problems(tmp_path, f'admin = "{bind}"\n{files}')
+        assert f"admin_url: is missing: no browser is at {bind}" in said
+    (said,) = problems(tmp_path, f'admin = "127.0.0.1:8081"\nadmin_url = "http://127.0.0.1:8081"\n{files}')
+    assert "is not https, which is what a listener with a certificate speaks" in said
+    named = 'admin = "0.0.0.0:8081"\nadmin_url = "https://yonetim.example.test:8081"'
+    found = admin_pages_of(read(tmp_path, f"{named}\n{files}"))
+    assert found is not None
+    assert found.url == "https://yonetim.example.test:8081"
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
