@@ -30,6 +30,8 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
     library.handlers[:] = [_Unfilled()]
     library.setLevel(logging.WARNING)
     library.propagate = False
+    # What is wrong with a form is answered; its parser would write what it read of it beside our lines.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 def for_command() -> None:
