@@ -21,6 +21,7 @@ from registry.admins.store import SECRET, Admins, Role
 from registry.admins.tables import admin_recovery, admin_session, admin_user
 from registry.evidence import actors
 from registry.limits import ADMIN_IDLE_SECONDS, ADMIN_SEEN_SECONDS, ADMIN_SESSION_SECONDS
+from registry.log import logger
 
 TOKEN_OCTETS: Final = 32  # of chance: nothing that can be guessed
 
@@ -51,10 +52,10 @@ class Logins:
         with admins.engine.connect() as connection:
             known = connection.execute(select(admin_user).where(admin_user.c.name == name)).first()
         hashed = DECOY if known is None else Hash.parse(known.password)
-        secret = totp.NOBODYS if known is None else self._secret(known)
+        secret = None if known is None else self._secret(known)
         said = password.encode("utf-8", "replace")
-        fits = hashed.matches(said[:PASSWORD_OCTETS_MAX]) and len(said) <= PASSWORD_OCTETS_MAX and known is not None
-        step = totp.step_of(secret, totp.plain(code), now)
+        fits = hashed.matches(said[:PASSWORD_OCTETS_MAX]) and len(said) <= PASSWORD_OCTETS_MAX and secret is not None
+        step = totp.step_of(secret or totp.NOBODYS, totp.plain(code), now)
         digest = admins.recovery_digest(name, code)
         with admins.changing() as connection:
             used = _use(connection, known if fits else None, step, digest)
@@ -98,9 +99,13 @@ class Logins:
         with self._admins.changing() as connection:
             connection.execute(delete(admin_session).where(admin_session.c.digest == digest_of(token)))
 
-    def _secret(self, row: Row[Any]) -> str:
-        """Raises ValueError when keys/provider.key is another one."""
-        return self._admins.vault.open(SECRET, row.name.encode(), bytes(row.secret)).decode()
+    def _secret(self, row: Row[Any]) -> str | None:
+        """None: keys/provider.key is another one."""
+        try:
+            return self._admins.vault.open(SECRET, row.name.encode(), bytes(row.secret)).decode()
+        except ValueError:
+            logger.error("admin_secret_unreadable", fix="restore keys/provider.key, or: izinli admin reset")
+            return None
 
 
 def digest_of(token: str) -> bytes:

@@ -19,7 +19,7 @@ from registry.national.access import ClientExists
 from registry.providers import approval
 from registry.providers.documents import DIRECTORY
 from registry.providers.numbers import VKN_DIGITS, vkn_of
-from registry.providers.states import CONFIRMS, LIFE, Action, NotNow, State
+from registry.providers.states import CONFIRMS, LIFE, Action, NotNow, State, Way
 from registry.providers.store import Provider, Refused, Unknown
 
 PLACE: Final = "providers"
@@ -33,6 +33,7 @@ _LABELS: Final = {
     Action.SUSPEND: "Suspend",
     Action.RESUME: "Resume",
 }
+_WAYS: Final = {Way.MOBILE: "mobile", Way.EMAIL: "mail address"}
 _NEEDS_NO_REASON: Final = frozenset({Action.APPROVE})
 _TOLD: Final = {
     "done": "Recorded.",
@@ -76,7 +77,7 @@ def document(ask: Ask) -> Response:
 
 def decide(ask: Ask) -> Response:
     """What an operator decided, by the button that was pressed."""
-    one, reason = _one(ask), ask.form.get("reason", "").strip()
+    one, reason = _one(ask), ask.form.get("reason", "").replace("\r\n", "\n").strip()  # as browsers count it
     try:
         action = Action(ask.form.get("action", ""))
     except ValueError:
@@ -112,6 +113,8 @@ def _change(ask: Ask, one: Provider, action: Action, reason: str) -> str:
     desk, actor = ask.desk, ask.session.actor
     for way, confirms in CONFIRMS.items():
         if action is confirms:
+            if one.confirmed[way]:
+                raise Denied(409, f"Nothing was changed: the {_WAYS[way]} is confirmed already.")
             desk.onboarding.proofs.confirm_by_hand(one.id, way, ask.now, actor, reason)
             return "done"
     desk.onboarding.providers.change(one.id, action, ask.now, actor, reason)

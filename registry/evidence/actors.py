@@ -44,7 +44,7 @@ def admin(name: str) -> str:
     return f"admin:{name}"
 
 
-def written(actor: str) -> str:
-    """As it is stored: bounded, one line, text that every database takes."""
+def written(actor: str, most: int = ACTOR_CHARACTERS_MAX) -> str:
+    """As it is stored: bounded, one line, text that every database takes and no terminal obeys."""
     text = actor.encode("utf-8", "backslashreplace").decode()
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:ACTOR_CHARACTERS_MAX]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:most]

@@ -280,7 +280,7 @@ def _note(
         "action": action,
         "state": state,
         "actor": actors.written(actor),
-        "reason": reason[:PROVIDER_REASON_CHARACTERS_MAX],
+        "reason": actors.written(" ".join(reason.split()), PROVIDER_REASON_CHARACTERS_MAX),
     }
     connection.execute(insert(provider_change).values(row))
 

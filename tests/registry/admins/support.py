@@ -38,9 +38,9 @@ HASH = Hash(_LN, 8, 1, _SALT, hashlib.scrypt(PASSWORD.encode(), salt=_SALT, n=1 
 class Staff:
     """Admins in a database, and what they carry in their pockets."""
 
-    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock | None = None, key: bytes = KEY) -> None:
         self.clock = clock or Clock()
-        self.admins = Admins(engine, Vault(KEY))
+        self.admins = Admins(engine, Vault(key))
         self.logins = Logins(self.admins)
         self.enrolments: dict[str, Enrolment] = {}
 

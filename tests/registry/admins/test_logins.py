@@ -200,3 +200,15 @@ def test_the_audit_tells_of_all_that_decides_newest_first(staff: Staff) -> None:
     told = audit.newest(staff.admins.engine, 0, 10)
     assert [(row.actor, row.action) for row in told] == [("admin:ayse", "login"), ("user root", "admin-add")]
     assert [row.action for row in audit.newest(staff.admins.engine, 1, 10)] == ["admin-add"]
+
+
+def test_another_key_tells_nobody_which_names_there_are(staff: Staff, capsys: pytest.CaptureFixture[str]) -> None:
+    """A known name is answered as an unknown one, and the operator's log says what is wrong."""
+    staff.hire()
+    other = Staff(staff.admins.engine, staff.clock, key=bytes(64))
+    other.enrolments = staff.enrolments
+    assert other.enter() is None
+    assert other.enter("nobody", code="1") is None
+    assert [row[2] for row in audit_of(staff.admins.engine)][1:] == [OPERATOR, ""]
+    assert "admin_secret_unreadable" in "".join(capsys.readouterr())
+    assert staff.enter() is not None, "nothing was used up"

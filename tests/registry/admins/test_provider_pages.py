@@ -174,3 +174,34 @@ async def test_a_document_is_saved_not_shown_and_that_is_written_down(rooms: Roo
     assert (await browser.get(path)).status_code == 409
     (rooms.desk.data_dir / "documents" / kept.name).unlink()
     assert "on the machine that took" in (await browser.get(path)).text
+
+
+async def test_a_reason_is_kept_as_one_line_that_no_terminal_obeys(rooms: Rooms) -> None:
+    """`izinli provider show` prints it: it must not look like a line of the history, nor clear the screen."""
+    rooms.office.apply()
+    browser = await rooms.logged_in()
+    reason = "fake\r\n2026-03-04T07:00:00Z  approve → approved\x1b[2J \u202ebidi"
+    assert (await decide(browser, "reject", reason))[0] == 303
+    kept = rooms.office.providers.changes(1)[-1].reason
+    assert (
+        kept == "fake 2026-03-04T07:00:00Z approve → approved\N{REPLACEMENT CHARACTER}[2J \N{REPLACEMENT CHARACTER}bidi"
+    )
+
+
+async def test_a_reason_is_as_long_as_the_browser_counts_it(rooms: Rooms) -> None:
+    """A line's end is one character of `maxlength`, and two of a form (HTML, form submission)."""
+    rooms.office.apply()
+    browser = await rooms.logged_in()
+    reason = "\r\n".join(["x" * 4] * (PROVIDER_REASON_CHARACTERS_MAX // 5))
+    assert (await decide(browser, "reject", reason))[0] == 303
+
+
+async def test_a_confirmation_that_is_there_already_is_not_said_to_be_recorded(rooms: Rooms) -> None:
+    rooms.office.apply()
+    browser = await rooms.logged_in()
+    for action in ("confirm-mobile", "confirm-email"):
+        assert (await decide(browser, action, "called back"))[0] == 303
+        before = rooms.office.providers.changes(1)
+        status, page = await decide(browser, action, "twice")
+        assert (status, "is confirmed already" in page) == (409, True)
+        assert rooms.office.providers.changes(1) == before
