@@ -86,6 +86,7 @@ SMTP_DELIVERY_S: Final = 90.0  # from the client's final dot to its answer: Post
 SMTP_LATE_S: Final = 510.0  # and an answer to a dot may still come: §4.5.3.2.6 gives it ten minutes in all
 SMTP_DOT_HELD_S: Final = 5.0  # a dot waits for its siblings'; Postfix under stress hangs up after 10
 SMTP_COPIES_AT_ONCE: Final = 20  # of one transaction
+SMTP_JOINED_OCTETS_MAX: Final = 8 * KIB  # a copy is joined when it is made; others when they are sent, so once
 # A copy this small is joined and sent at once, which puts it in memory twice; larger ones go in blocks …
 SMTP_WHOLE_OCTETS_MAX: Final = 64 * KIB
 SMTP_WRITE_OCTETS: Final = 64 * KIB  # … of so much, as the next hop reads: what a transport buffers before it says stop

@@ -161,7 +161,7 @@ class Conversation:
         self.messages = 0  # begun so far
         self.dot_sent = False  # of the current message: its outcome is the next hop's to say
         self._parser = ReplyParser()
-        self._output: list[bytes] = []
+        self._output: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._to_send: list[bytes] = []  # commands that wait for the reply to the one before
         self._awaited = 0  # replies of the envelope still to come
@@ -289,12 +289,18 @@ class Conversation:
             self.stage = Stage.ABANDONED
             return
         self.stage = Stage.FINAL
-        if len(self._content) > limits.SMTP_WHOLE_OCTETS_MAX or isinstance(self._content, Pieces):
-            large = self._content if isinstance(self._content, Pieces) else Pieces([self._content])
+        content = self._content
+        if len(content) > limits.SMTP_WHOLE_OCTETS_MAX:
+            large = content if isinstance(content, Pieces) else Pieces([content])
             self._blocks = large.blocks(dotted=self._dotted)
+            return
+        if self._dotted:
+            self._output.append(dots.stuff(content.joined() if isinstance(content, Pieces) else content))
+        elif isinstance(content, Pieces):
+            self._output += content.pieces  # joined with the dot: once
         else:
-            self._output.append(dots.stuff(self._content) if self._dotted else self._content)
-            self._end_content()
+            self._output.append(content)
+        self._end_content()
 
     def _end_content(self) -> None:
         self.stage = Stage.HELD

@@ -291,8 +291,7 @@ class Transaction:
             touched = self._plan.touched(pieces)
         if fault := dots.line_fault(touched):
             raise AssertionError(f"own output has a {fault}")
-        is_large = len(content) > limits.SMTP_WHOLE_OCTETS_MAX
-        copy = Pieces(pieces) if is_large else b"".join(pieces)
+        copy = Pieces(pieces) if len(content) > limits.SMTP_JOINED_OCTETS_MAX else b"".join(pieces)
         return copy, self._dotted or dots.find_dot(touched, 0) >= 0
 
     def _send_dots(self) -> None:

@@ -1,7 +1,8 @@
-"""The content of a large copy: pieces that the copies of a message share, sent a block at a time.
+"""The content of a copy that is not small: pieces that the copies of a message share.
 
-Small copies are joined and sent at once, which is cheapest. A large one would stand in memory as message, as copy and
-as what waits in the socket; in pieces it stands there once, whoever reads slowly (promise I7).
+Small copies are joined at once, which is cheapest, others when they are sent. A large one would stand in memory as
+message, as copy and as what waits in the socket; in pieces, sent a block at a time, it stands there once, whoever reads
+slowly (promise I7).
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from gateway import limits
 class Pieces:
     """Octets without dot-stuffing, in the order of `pieces`; empty or ending in CRLF."""
 
-    __slots__ = ("_octets", "_pieces")
+    __slots__ = ("_octets", "pieces")
 
     def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self._octets = sum(map(len, pieces))
 
     def __len__(self) -> int:
         return self._octets
+
+    def joined(self) -> bytes:
+        return b"".join(self.pieces)
 
     def isascii(self) -> bool:
         return all(bytes(block).isascii() for block in self._cut())
@@ -42,7 +46,7 @@ class Pieces:
         return self._stuffed() if dotted else self._cut()
 
     def _cut(self) -> Iterator[memoryview]:
-        for piece in self._pieces:
+        for piece in self.pieces:
             view = memoryview(piece)
             for at in range(0, len(view), limits.SMTP_WRITE_OCTETS):
                 yield view[at : at + limits.SMTP_WRITE_OCTETS]

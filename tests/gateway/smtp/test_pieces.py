@@ -43,6 +43,22 @@ def granted(letter: Letter) -> Conversation:
     return conversation
 
 
+@pytest.mark.parametrize("dotted", [True, False])
+@pytest.mark.parametrize("held", [True, False])
+def test_i2_pieces_that_are_not_many_octets_go_out_at_once(dotted: bool, held: bool) -> None:
+    """As if they had been joined, with the dot unless it is held."""
+    content = b"Subject: x\r\n\r\n" + (b".a\r\n" if dotted else b"a.\r\n") * 5000
+    letter = Letter(dotted=dotted, held=held)
+    letter.content = Pieces([content[:17], memoryview(content)[17:9000], content[9000:]])  # type: ignore[assignment]
+    conversation = granted(letter)
+    sent = conversation.output()
+    assert sent == (dots.stuff(content) if dotted else content) + (b"" if held else b".\r\n")
+    assert not conversation.has_more
+    assert conversation.dot_sent is not held
+    conversation.release()
+    assert conversation.output() == (b".\r\n" if held else b"")
+
+
 def test_i7_a_large_content_is_given_out_in_blocks_and_the_dot_last() -> None:
     conversation = granted(Letter(content=BIG, dotted=True))
     sent = []
