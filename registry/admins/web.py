@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry.admins import audit_page, consents, pages, provider_pages
 from registry.admins.desk import Ask, Denied, Desk, May, Route
+from registry.admins.known import KnownBrowsers
 from registry.admins.logins import TOKEN_OCTETS, Logins, Session
 from registry.admins.store import NAME, Role
 from registry.forms import BodyFault, read_body
@@ -31,8 +32,10 @@ from registry.index.interface import IndexDown
 from registry.limits import (
     ADMIN_BODY_OCTETS_MAX,
     ADMIN_CODE_CHARACTERS_MAX,
+    ADMIN_KNOWN_SECONDS,
     ADMIN_NAME_TRIES_BURST,
     ADMIN_NAME_TRIES_PER_SECOND,
+    ADMIN_NAMES_MAX,
     ADMIN_THREADS,
     ADMIN_TRIES_BURST,
     ADMIN_TRIES_PER_SECOND,
@@ -81,14 +84,17 @@ class _Door:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._logins = Logins(desk.admins)
+        admins = desk.admins
+        self._logins = Logins(admins)
+        self._known = KnownBrowsers(admins.vault)
         self._origin = origin_of(desk.url)
         self._secure = self._origin.startswith("https:")
         prefix = "__Host-" if self._secure else ""  # such a cookie cannot come from another host
         self._cookie, self._login_cookie = f"{prefix}izinli-admin", f"{prefix}izinli-admin-login"
+        self._known_cookie = f"{prefix}izinli-admin-known"
         self._headers = {**pages.HEADERS, **(pages.HTTPS_HEADERS if self._secure else {})}
         self._by_address = Throttle(ADMIN_TRIES_BURST, ADMIN_TRIES_PER_SECOND)
-        self._by_name = Throttle(ADMIN_NAME_TRIES_BURST, ADMIN_NAME_TRIES_PER_SECOND)
+        self._by_name = Throttle(ADMIN_NAME_TRIES_BURST, ADMIN_NAME_TRIES_PER_SECOND, ADMIN_NAMES_MAX)
         self._threads = ThreadPoolExecutor(ADMIN_THREADS, thread_name_prefix="admins")
         self._waiting = 0
 
@@ -134,11 +140,13 @@ class _Door:
         client = request.client.host if request.client is not None else ""
         name = form.get("name", "").strip()
         name = name if NAME.fullmatch(name) else ""
+        mark = self._known.mark(name, request.cookies.get(self._known_cookie, ""))
+        tried = f"{name} {mark}" if mark else name  # tries of other browsers do not keep a known one out
         now = time.monotonic()
-        if wait_s := max(self._by_address.wait_s(client, now), self._by_name.wait_s(name, now)):
+        if wait_s := max(self._by_address.wait_s(client, now), self._by_name.wait_s(tried, now)):
             return pages.notice(429, back=LOGIN, headers={"retry-after": str(wait_s)})
         self._by_address.charge(client, now)  # before the answer is known: tries at the same time count too
-        self._by_name.charge(name, now)
+        self._by_name.charge(tried, now)
         password, code = form.get("password", ""), form.get("code", "")[:ADMIN_CODE_CHARACTERS_MAX]
         token = await self._in_thread(lambda: self._logins.enter(name, password, code, self._desk.clock(), client))
         if token is None:
@@ -147,6 +155,8 @@ class _Door:
             await self._in_thread(lambda: self._logins.forget(old))
         response = RedirectResponse(pages.HOME, 303)
         self._set(response, self._cookie, token)
+        if not mark:
+            self._set(response, self._known_cookie, self._known.cookie(name), ADMIN_KNOWN_SECONDS)
         self._clear(response, self._login_cookie)
         return response
 
@@ -209,8 +219,8 @@ class _Door:
         finally:
             self._waiting -= 1
 
-    def _set(self, response: Response, name: str, value: str) -> None:
-        response.set_cookie(name, value, path="/", secure=self._secure, httponly=True, samesite="strict")
+    def _set(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:
+        response.set_cookie(name, value, seconds, path="/", secure=self._secure, httponly=True, samesite="strict")
 
     def _clear(self, response: Response, name: str) -> None:
         response.delete_cookie(name, path="/", secure=self._secure, httponly=True, samesite="strict")

@@ -9,7 +9,8 @@ _BROKEN_FORM = """
 from registry import forms, log
 
 log.configure("registry")
-part = b'--x\\r\\ncontent-disposition: form-data; name="a"\\r\\ncontent-transfer-encoding: +905550000001\\r\\n\\r\\n1\\r\\n--x--'
+head = b'content-disposition: form-data; name="a"\\r\\ncontent-transfer-encoding: +905550000001'
+part = b"--x\\r\\n" + head + b"\\r\\n\\r\\n1\\r\\n--x--"
 assert forms.wish("multipart/form-data; boundary=x", part) is None
 assert forms.wish("multipart/form-data; boundary=y", part) is None
 log.logger.info("the_end")

@@ -183,9 +183,7 @@ async def test_a_reason_is_kept_as_one_line_that_no_terminal_obeys(rooms: Rooms)
     reason = "fake\r\n2026-03-04T07:00:00Z  approve → approved\x1b[2J \u202ebidi"
     assert (await decide(browser, "reject", reason))[0] == 303
     kept = rooms.office.providers.changes(1)[-1].reason
-    assert (
-        kept == "fake 2026-03-04T07:00:00Z approve → approved\N{REPLACEMENT CHARACTER}[2J \N{REPLACEMENT CHARACTER}bidi"
-    )
+    assert kept == "fake 2026-03-04T07:00:00Z approve → approved\ufffd[2J \ufffdbidi"
 
 
 async def test_a_reason_is_as_long_as_the_browser_counts_it(rooms: Rooms) -> None:

@@ -110,6 +110,36 @@ async def test_one_address_and_one_name_try_so_often(rooms: Rooms) -> None:
     assert [row[1] for row in audit_of(rooms.ledger.engine)].count("login") == 0
 
 
+async def test_who_keeps_trying_a_name_does_not_keep_its_browser_out(rooms: Rooms) -> None:
+    """A browser that the name has logged in from has tries of its own, as many as others have together."""
+    known = await rooms.logged_in()
+    other = await rooms.logged_in(AUDITOR, Role.AUDITOR)
+    cookie = known.http.cookies["izinli-admin-known"]
+    for number in range(limits.ADMIN_NAME_TRIES_BURST):
+        await rooms.browser(f"198.51.100.{number}").log_in(code="1")
+    rooms.clock.forward(60)
+    for brought in ("", other.http.cookies["izinli-admin-known"], f"{'0' * 32}.{'0' * 64}", '"\\377"'):
+        stranger = rooms.browser("203.0.113.1")
+        stranger.http.cookies.set("izinli-admin-known", brought)
+        assert (await stranger.log_in()).status_code == 429
+    again = await known.log_in()
+    assert again.status_code == 303
+    assert "izinli-admin-known" not in str(again.headers.get_list("set-cookie")), "one mark, however often it logs in"
+    answers = []
+    for number in range(limits.ADMIN_NAME_TRIES_BURST):
+        thief = rooms.browser(f"203.0.113.{number + 2}")
+        thief.http.cookies.set("izinli-admin-known", cookie)
+        answers.append((await thief.log_in(code="1")).status_code)
+    assert answers[0] == 401, "it lets nobody in"
+    assert answers[-1] == 429, "nor may its thief try without a bound"
+
+
+def test_a_name_is_not_forgotten_sooner_than_it_would_be_forgiven() -> None:
+    """I7. A login costs some 50 ms of a thread: trying other names does not make room for more tries of this one."""
+    seconds = limits.ADMIN_NAMES_MAX * 0.05 / limits.ADMIN_THREADS
+    assert seconds >= limits.ADMIN_NAME_TRIES_BURST / limits.ADMIN_NAME_TRIES_PER_SECOND
+
+
 async def test_a_session_that_was_brought_along_becomes_nobodys(rooms: Rooms) -> None:
     """Session fixation: what the cookie held before the login means nothing after it."""
     first = await rooms.logged_in()
