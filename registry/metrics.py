@@ -6,7 +6,7 @@ upload; every row is there from the start. What the ledger cannot tell now is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 
@@ -20,25 +20,26 @@ from registry.ledger import Ledger
 from registry.publisher_loop import PublisherLoop
 from registry.rules import TURKEY
 from registry.sync import outbox
+from registry.sync.loop import Sync
 
 Clock = Callable[[], datetime]
 
 
 class Figures(Collector):
-    """As they are when somebody asks. `brands()` are those kept in step with the national system."""
+    """As they are when somebody asks. `sync` keeps brands in step with the national system."""
 
     def __init__(
         self,
         ledger: Ledger,
         loop: PublisherLoop,
-        brands: Callable[[], Sequence[int]],
+        sync: Sync | None,
         clock: Clock = lambda: datetime.now(UTC),
         watch: Watch | None = None,
     ) -> None:
         self._watch = watch or Watch()
         self._ledger = ledger
         self._loop = loop
-        self._brands = brands
+        self._sync = sync
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
@@ -48,6 +49,7 @@ class Figures(Collector):
             self._loop.level_age_s,
         )
         yield from self._threads()
+        yield from self._calls()
         told: list[Metric] = []
         try:
             told = [_gauge("izinli_registry_ledger_events", "Number of the newest entry.", self._ledger.head())]
@@ -71,8 +73,18 @@ class Figures(Collector):
         yield well
         yield faults
 
+    def _calls(self) -> Iterator[Metric]:
+        if self._sync is None:
+            return
+        taken, refused = self._sync.client.ratio.counts()
+        name, text = "izinli_registry_national_calls", "Calls of the last 24 hours, as the national system counts them."
+        calls = GaugeMetricFamily(name, text, labels=("answer",))
+        calls.add_metric(("taken",), taken)
+        calls.add_metric(("refused",), refused)
+        yield calls
+
     def _national(self) -> Iterator[Metric]:
-        brands = self._brands()
+        brands = self._sync.brands.codes() if self._sync is not None else []
         if not brands:
             return
         events = GaugeMetricFamily(

@@ -46,6 +46,7 @@ from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
 from registry.room import shortage
 from registry.sync.brands import registering
+from registry.sync.loop import Sync
 from registry.sync.running import running as keeping_step
 from registry.sync.settings import National
 from registry.transition import end_reviews, origin_at
@@ -250,13 +251,13 @@ def serve(settings: Settings, *, sock: socket.socket | None = None) -> None:
         brands = settings.brands if onboarding is None else onboarding.brands
         watch = Watch()
         app = create_app(registry.ledger, registry.publisher, minter, brands, loop, internal_secret=secret, watch=watch)
-        synced: Callable[[], Sequence[int]] = list
+        sync: Sync | None = None
         if settings.national is not None:
             key = settings.fingerprint_key
             step = keeping_step(settings.national, registry.ledger, registry.publisher, key, app, watch)
-            synced = stack.enter_context(step).codes
+            sync = stack.enter_context(step)
         if settings.metrics is not None:
-            figures = metrics.Figures(registry.ledger, loop, synced, watch=watch)
+            figures = metrics.Figures(registry.ledger, loop, sync, watch=watch)
             stack.enter_context(metrics.served(figures, *settings.metrics))
         if onboarding is not None:
             onboarding.add_to(app)

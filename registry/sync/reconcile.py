@@ -35,6 +35,8 @@ PLACE: Final = "reconciled"
 ASKED: Final = "asked"
 """Name of the state that counts single queries: the hour and how many."""
 NOT_FOUND: Final = 404
+RATIO: Final = "too many refusals"
+"""Why single queries rest: more of them would cost us the access (`registry.sync.client.Ratio`)."""
 
 
 class Reconciled(NamedTuple):
@@ -122,6 +124,9 @@ def _record_of(wire: Wire, brand: SyncedBrand, one: Difference) -> Any:
     now = wire.state.clock()
     hour, _, count = wire.state.get(0, ASKED).partition(" ")
     used = int(count) if hour == f"{now:%Y-%m-%dT%H}" else 0
+    if wire.client.ratio.low:  # nobody there is 404, and that counts as a failure of ours
+        logger.error("national_success_low", brand=brand.code)
+        raise Fault(Then.HOUR, RATIO)
     if used >= SYNC_STATUS_PER_HOUR:
         raise Fault(Then.HOUR, "H086")
     wire.state.put(0, ASKED, f"{now:%Y-%m-%dT%H} {used + 1}")

@@ -11,7 +11,6 @@ from registry.background import Watch, Worker
 from registry.ledger import Ledger
 from registry.limits import SYNC_STOP_SECONDS, SYNC_TICK_SECONDS
 from registry.publish import Publisher
-from registry.sync.brands import Brands
 from registry.sync.loop import Sync, SyncLoop
 from registry.sync.receiver import Receiver
 from registry.sync.settings import National
@@ -20,8 +19,8 @@ from registry.sync.settings import National
 @contextmanager
 def running(
     national: National, ledger: Ledger, publisher: Publisher, secret: bytes, app: FastAPI, watch: Watch
-) -> Iterator[Brands]:
-    """Until the end of the context, which knows the brands; a call that is under way then is waited for, or given up
+) -> Iterator[Sync]:
+    """Until the end of the context, which is what is done; a call that is under way then is waited for, or given up
     and done again."""
     pulse = watch.pulse("national")
     sync = Sync(national, ledger, publisher, secret, moved=pulse.moved)
@@ -31,7 +30,7 @@ def running(
     worker = Worker(pulse, loop.step, min(SYNC_TICK_SECONDS, national.upload_s, national.pull_s))
     worker.start()
     try:
-        yield sync.brands
+        yield sync
     finally:
         sync.stopping.set()
         worker.stop(SYNC_STOP_SECONDS)

@@ -155,7 +155,7 @@ def test_monitoring_hears_of_threads(sqlite_ledger: Ledger, tmp_path: Path) -> N
     watch = Watch()
     pulse = watch.pulse("pushes")
     loop = PublisherLoop(Publisher(sqlite_ledger, writer), threading.Event())
-    figures = Figures(sqlite_ledger, loop, list, watch=watch)
+    figures = Figures(sqlite_ledger, loop, None, watch=watch)
     assert told(figures)["izinli_registry_thread_up pushes"] == 1
     pulse.failed(ValueError())
     assert told(figures)["izinli_registry_thread_up pushes"] == 0

@@ -6,6 +6,8 @@ import threading
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from sqlalchemy import insert, text
@@ -14,6 +16,8 @@ from registry.ledger import Ledger
 from registry.metrics import Figures, served
 from registry.publish import Publisher, open_index
 from registry.publisher_loop import PublisherLoop
+from registry.sync.client import Ratio
+from registry.sync.loop import Sync
 from registry.sync.outbox import WAITING
 from registry.sync.tables import national_upload
 from tests.registry.support import BRAND
@@ -38,8 +42,15 @@ def loop_of(ledger: Ledger, tmp_path: Path) -> PublisherLoop:
     return loop
 
 
+def synced() -> Sync:
+    """Only what monitoring asks of it."""
+    return cast(
+        Sync, SimpleNamespace(brands=SimpleNamespace(codes=lambda: [BRAND]), client=SimpleNamespace(ratio=Ratio()))
+    )
+
+
 def test_how_much_time_is_left_to_tell_the_national_system(ledger: Ledger, tmp_path: Path) -> None:
-    figures = Figures(ledger, loop_of(ledger, tmp_path), lambda: [BRAND], lambda: NOON)
+    figures = Figures(ledger, loop_of(ledger, tmp_path), synced(), lambda: NOON)
     assert told(figures)[f"izinli_registry_national_due_seconds {BRAND}"] == 3 * 86_400
     row = {column.name: 0 if column.type.python_type is int else "" for column in national_upload.c}
     row |= {"seq": 1, "brand": BRAND, "state": WAITING, "due": "2026-03-04"}
@@ -49,12 +60,12 @@ def test_how_much_time_is_left_to_tell_the_national_system(ledger: Ledger, tmp_p
     after = told(figures)
     assert after[f"izinli_registry_national_due_seconds {BRAND}"] == 12 * 3600, "to midnight in Turkey"
     assert after[f"izinli_registry_national_events {BRAND} {WAITING}"] == 1
-    late = Figures(ledger, loop_of(ledger, tmp_path), lambda: [BRAND], lambda: NOON.replace(day=5))
+    late = Figures(ledger, loop_of(ledger, tmp_path), synced(), lambda: NOON.replace(day=5))
     assert told(late)[f"izinli_registry_national_due_seconds {BRAND}"] == -12 * 3600
 
 
 def test_a_ledger_that_cannot_be_read_is_said_to_be_down(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    figures = Figures(sqlite_ledger, loop_of(sqlite_ledger, tmp_path), lambda: [BRAND])
+    figures = Figures(sqlite_ledger, loop_of(sqlite_ledger, tmp_path), synced())
     assert told(figures)["izinli_registry_up"] == 1
     with sqlite_ledger.engine.begin() as connection:
         connection.execute(text("ALTER TABLE recording RENAME TO gone"))
@@ -66,11 +77,11 @@ def test_a_ledger_that_cannot_be_read_is_said_to_be_down(sqlite_ledger: Ledger, 
 def test_a_publisher_with_a_fault_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     loop = loop_of(sqlite_ledger, tmp_path)
     loop.fault = "IndexDown: away"
-    assert told(Figures(sqlite_ledger, loop, list))["izinli_registry_up"] == 0
+    assert told(Figures(sqlite_ledger, loop, None))["izinli_registry_up"] == 0
 
 
 def test_prometheus_reads_it(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    figures = Figures(sqlite_ledger, loop_of(sqlite_ledger, tmp_path), lambda: [BRAND])
+    figures = Figures(sqlite_ledger, loop_of(sqlite_ledger, tmp_path), synced())
     with served(figures, "127.0.0.1", 0) as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.rules import REASONS
-from registry.sync.client import Pace, fault_of
+from registry.sync.client import Pace, Ratio, fault_of
 from registry.sync.codes import TABLE, Then, then, wait_s
 from tests.registry.support import NOW
 
@@ -84,3 +84,23 @@ def test_the_pace_is_even_and_does_not_save_up() -> None:
     pace.wait()
     pace.wait()
     assert slept[3:] == pytest.approx([0.1])
+
+
+def test_the_ratio_is_that_of_the_last_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.sync.client.SYNC_RATIO_CALLS_MIN", 10)
+    now = [0.0]
+    ratio = Ratio(lambda: now[0])
+    for status in (200, 202, 204, 404, 422, 500, 429, 503):  # theirs count for nobody
+        ratio.note(status)
+    assert (ratio.counts(), ratio.low) == ((3, 2), False)  # too few to tell
+    now[0] += 3600
+    for _ in range(5):
+        ratio.note(401)
+    assert (ratio.counts(), ratio.low) == ((3, 7), True)
+    for _ in range(30):
+        ratio.note(200)
+    assert not ratio.low
+    now[0] += 23 * 3600
+    assert ratio.counts() == (30, 5)
+    now[0] += 3600
+    assert ratio.counts() == (0, 0)

@@ -115,6 +115,17 @@ def test_single_queries_stop_before_the_hour_is_used_up(
 
 # the file of a day
 
+
+def test_single_queries_rest_when_too_many_were_refused(we: Here, wire: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom nobody knows is 404 there, and 20,000 such answers would cost us the access."""
+    monkeypatch.setattr("registry.sync.client.SYNC_RATIO_CALLS_MIN", 10)
+    record(we.ledger, *(onay(index, DAY) for index in range(40)))
+    with pytest.raises(Fault) as fault:
+        we.sync.reconcile(SYNCED)
+    assert (fault.value.then, fault.value.code) == (Then.HOUR, "too many refusals")
+    assert wire.count("/consents/status") < 10
+
+
 YESTERDAY = date(2026, 3, 4)
 
 
