@@ -123,6 +123,9 @@ def onboarding_of(config: Config, key: bytes) -> Onboarding:
 def national_of(config: Config, key: bytes) -> National | None:
     from registry.sync.settings import Login, National, SyncedBrand
 
+    def known(one: Known | None) -> Login | None:
+        return None if one is None else Login(one.username, one.password)
+
     said = config.national
     if said is None:
         return None
@@ -133,9 +136,6 @@ def national_of(config: Config, key: bytes) -> National | None:
         for one in said.brands
     )
     times = float(said.pull_s), float(said.upload_s), float(said.result_s), float(said.calls_per_second)
-    def known(one: Known | None) -> Login | None:
-        return None if one is None else Login(one.username, one.password)
-
     login, push = known(said.login), known(said.push)
     return National(said.url, brands, said.ca_file, *times, login=login, push=push, approved=said.approved, key=key)
 
