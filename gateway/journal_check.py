@@ -34,7 +34,7 @@ def verify(directory: Path, kept: str = "", progress: Progress = lambda octets: 
     numbers = sorted(files) or ([0] if kept else [])  # of a journal that is not there, the digest is missing too
     workers = [_Worker(number, progress) for number in numbers]
     for worker in workers:
-        worker.read(seals.chained(files.get(worker.found.worker, [])))
+        worker.read([path for path in seals.chained(files.get(worker.found.worker, [])) if seals.began(path)])
     if kept and not any(kept in worker.digests for worker in workers):
         for worker in workers:
             worker.found.faults.append(

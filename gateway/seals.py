@@ -118,6 +118,26 @@ def _followed(journal: Path) -> str | None:
         return None
 
 
+def began(journal: Path) -> bool:
+    """Whether anything was written under this name: not where a kill or a full disk came before the seals' first line,
+    of which no decision can be missing, because each is written after it. Raises OSError."""
+    if _octets_of(journal):
+        return True
+    try:
+        with journal.with_suffix(".seals").open("rb") as file:
+            return file.readline(_HEADER_OCTETS_MAX).endswith(b"\n")
+    except FileNotFoundError:
+        return False
+
+
+def _octets_of(journal: Path) -> int:
+    """How large a journal file is, as it was written or compressed; 0 when it is not there. Raises OSError."""
+    for path in (journal, journal.with_name(f"{journal.name}.gz")):
+        if path.exists():
+            return path.stat().st_size
+    return 0
+
+
 def contents(journal: Path) -> BinaryIO:
     """What was written to a journal file, which may have been compressed since. Raises OSError."""
     try:

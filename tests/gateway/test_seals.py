@@ -163,6 +163,23 @@ def test_what_a_killed_worker_left_is_sealed_by_the_next(tmp_path: Path) -> None
     assert (found.faults, found.lines, found.unsealed) == ([], 4, 1)
 
 
+@pytest.mark.parametrize("seals_hold", [None, b"", b'{"digest":"00'], ids=["nothing", "no octet", "half a line"])
+def test_a_worker_killed_while_it_began_a_file_left_nothing_out(tmp_path: Path, seals_hold: bytes | None) -> None:
+    clock = Clock()
+    *_, last = written(tmp_path, clock, files=2)
+    begun = tmp_path / last.name.replace("decisions-2025", "decisions-2026")
+    begun.touch()
+    if seals_hold is not None:
+        begun.with_suffix(".seals").write_bytes(seals_hold)
+    assert one(tmp_path).faults == []
+    clock.now += 400 * 24 * 3600
+    written(tmp_path, clock, files=1)
+    found = one(tmp_path)
+    assert (found.faults, found.files, found.lines) == ([], 3, 18)
+    begun.write_bytes(b"1\n")
+    assert one(tmp_path).faults
+
+
 def test_two_who_write_at_the_same_time_do_not_seal_for_each_other(tmp_path: Path) -> None:
     clock = Clock()
     old, new = Journal(tmp_path, 0, clock=clock), Journal(tmp_path, 0, clock=clock)
