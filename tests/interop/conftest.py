@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from gateway.demo.house import House
+from gateway.demo.messages import BRAND, CONSENTS
 from tests.conftest import RedisServer
+from tests.forked import izinli
+
+
+def _import_consents(house: House) -> None:
+    consents = house.directory / "consents.csv"
+    consents.write_text(CONSENTS, encoding="utf-8")
+    done = izinli("import", "-c", house.config.path, "--brand", BRAND, consents)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports() -> Iterator[None]:
+    """All houses import the same dozen consents before they are served; `test_demo.py` shows one doing it itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(House, "import_consents", _import_consents)
+        yield
 
 
 @pytest.fixture(params=["sqlite", "redis"])
