@@ -77,12 +77,12 @@ def _keys(config: Config, lines: Lines) -> Iterator[Problem]:
                 text = f"{key.path}: an RSA key of {key.signer.bits} bits"
                 fix = f"some verifiers take it for none; make one of {RSA_BITS_GOOD} with: izinli dkim-key"
                 yield Problem(line, f"brand.dkim ({code})", text, fix)
-            if mode := _open_to(key.path):
+            if mode := open_to(key.path):
                 text = f"{key.path}: others than its owner have access (mode {mode:04o})"
                 yield Problem(line, f"brand.dkim ({code})", text, f"chmod 600 {key.path}")
 
 
-def _open_to(path: Path) -> int:
+def open_to(path: Path) -> int:
     """The permissions of a key file that strangers have a part in; else 0."""
     try:
         mode = path.stat().st_mode & 0o777

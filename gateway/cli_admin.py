@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 
 from filters.passwords import SALT_OCTETS, Hash, make
+from gateway.cautions import open_to
 from gateway.cli_common import (
     EX_CONFIG,
     EX_DATAERR,
@@ -134,9 +135,11 @@ def _admins(config: Config) -> Iterator[Admins]:
     from registry.providers.vault import Vault
     from registry.service import open_ledger
 
-    keys = keys_of(config, create=True)
+    keys = keys_of(config, create=False)  # with a key of its own nobody would get in where the pages are
     if not keys.provider:
-        fail("keys/provider.key is missing; this is done where the registry runs", EX_CONFIG)
+        fail(
+            "keys/provider.key is missing; this is done where the registry runs, whose first start makes it", EX_CONFIG
+        )
     with reachable(), open_ledger(settings_of(config, keys)) as ledger:
         try:
             yield Admins(ledger.engine, Vault(keys.provider))
@@ -153,6 +156,8 @@ def _password(path: Path | None) -> tuple[str, Hash]:
             said = read_secret(path)
         except (OSError, ValueError) as error:
             fail(f"{path}: {error}", EX_DATAERR)
+        if mode := open_to(path):
+            errors.print(escape(f"caution: {path}: others than its owner have access (mode {mode:04o}); chmod 600"))
         if len(said) < PASSWORD_OCTETS_MIN:
             fail(f"{path}: a password of an admin has {PASSWORD_OCTETS_MIN} octets or more", EX_DATAERR)
     try:

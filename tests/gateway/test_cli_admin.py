@@ -99,6 +99,19 @@ def test_what_cannot_be_done_is_said(home: Config) -> None:
     missing = str(home.path.parent / "missing.pass")
     assert "missing.pass" in run(home, "add", "ayse", "--role", "operator", "--password-file", missing, code=65)
     assert "a name has" in run(home, "add", "Ayşe", "--role", "operator", code=65)
+    assert "others than its owner have access" in run(
+        home, "add", "ayse", "--role", "operator", "--password-file", str(short), code=65
+    )
+    short.chmod(0o600)
+    assert "others" not in run(home, "add", "ayse", "--role", "operator", "--password-file", str(short), code=65)
     for command in ("reset", "disable", "enable", "remove"):
         assert "there is no admin ayse" in run(home, command, "ayse", code=65)
     assert run(home, "list") == ""
+
+
+def test_no_key_is_made_that_the_pages_do_not_have(home: Config) -> None:
+    """A second machine without keys/provider.key would seal what nobody can log in with."""
+    key = keys.directory(home.data_dir) / keys.PROVIDER_FILE
+    key.unlink()
+    assert "keys/provider.key is missing" in run(home, "add", "ayse", "--role", "operator", code=78)
+    assert not key.exists()
