@@ -23,7 +23,7 @@ from registry.rejections import Refusal
 
 PLACE: Final = "consents"
 SOURCE: Final = "HS_CAGRI_MERKEZI"
-_NONE: Final = "Nothing was looked up: "
+_NONE: Final = "Nothing was looked up."
 
 
 class Asked(NamedTuple):
@@ -41,6 +41,13 @@ class _About:
     brand: int
     channel: Channel
     recipient: bytes  # canonical
+
+
+class _Fault(NamedTuple):
+    """Why what was asked means nothing."""
+
+    field: str  # of Asked
+    text: str
 
 
 class _Found(NamedTuple):
@@ -61,8 +68,8 @@ def ask_for_one(ask: Ask) -> Response:
 def look_up(ask: Ask) -> Response:
     """State and history."""
     asked, about = _understood(ask)
-    if isinstance(about, str):
-        return _page(ask, asked, _NONE + about, status=422)
+    if isinstance(about, _Fault):
+        return _page(ask, asked, _NONE, fault=about)
     _note(ask, about, audit.Action.LOOKUP)
     return _page(ask, asked, found=_found(ask, about))
 
@@ -73,27 +80,28 @@ def refuse(ask: Ask) -> Response:
     It is written down first; that it was recorded stands in the ledger, with the same actor. Raises IndexDown.
     """
     asked, about = _understood(ask)
-    if isinstance(about, str):
-        return _page(ask, asked, _NONE + about, status=422)
+    if isinstance(about, _Fault):
+        return _page(ask, asked, _NONE, fault=about)
     _note(ask, about, audit.Action.REFUSAL)
     refusal = Refusal([about.brand], about.channel, about.recipient, SOURCE)
     rejections.record(ask.desk.ledger, ask.desk.publisher, refusal, rejections.CALLER, ask.session.actor)
     return _page(ask, asked, "The refusal is recorded and in effect.", _found(ask, about))
 
 
-def _understood(ask: Ask) -> tuple[Asked, _About | str]:
+def _understood(ask: Ask) -> tuple[Asked, _About | _Fault]:
     """What was asked for, and what it means or why it means nothing."""
     asked = Asked(*(ask.form.get(name, "").strip() for name in Asked._fields))
     brand = whole(asked.brand, BRAND_MAX)
     if not brand:
-        return asked, f"the brand code must be a number from 1 to {BRAND_MAX}."
+        return asked, _Fault("brand", f"The brand code must be a number from 1 to {BRAND_MAX}.")
     if asked.channel not in list(Channel):
-        return asked, "the channel must be ARAMA, MESAJ or EPOSTA."
+        return asked, _Fault("channel", "The channel must be ARAMA, MESAJ or EPOSTA.")
     channel = Channel(asked.channel)
     canonical = canonical_email if channel is Channel.EPOSTA else canonical_msisdn
     recipient = canonical(asked.recipient.encode("utf-8", "replace"))
     if recipient is None:
-        return asked, "the recipient has no canonical form on this channel, so nothing can be recorded about it."
+        text = "It has no canonical form on this channel, so nothing can be recorded about it."
+        return asked, _Fault("recipient", text)
     return asked, _About(brand, channel, recipient)
 
 
@@ -115,8 +123,11 @@ def _found(ask: Ask, about: _About) -> _Found:
     )
 
 
-def _page(ask: Ask, asked: Asked, told: str = "", found: _Found | None = None, status: int = 200) -> Response:
-    return ask.page("consents", place=PLACE, status=status, asked=asked, told=told, found=found, channels=list(Channel))
+def _page(ask: Ask, asked: Asked, told: str = "", found: _Found | None = None, fault: _Fault | None = None) -> Response:
+    """The form, what was found, and beside its field what is wrong."""
+    status, channels = 200 if fault is None else 422, list(Channel)
+    values = {"asked": asked, "told": told, "found": found, "fault": fault, "channels": channels}
+    return ask.page("consents", place=PLACE, status=status, **values)
 
 
 ROUTES: Final = (

@@ -85,8 +85,8 @@ def decide(ask: Ask) -> Response:
     if action not in _LABELS:
         raise Denied(400)
     if len(reason) > PROVIDER_REASON_CHARACTERS_MAX or (not reason and action not in _NEEDS_NO_REASON):
-        told = f"Nothing was changed: a reason of 1 to {PROVIDER_REASON_CHARACTERS_MAX} characters is required."
-        return _shown(ask, one, told, reason, 422)
+        fault = f"A reason of 1 to {PROVIDER_REASON_CHARACTERS_MAX} characters is required."
+        return _shown(ask, one, "Nothing was changed.", reason, fault)
     try:
         if action is Action.APPROVE:
             return _approve(ask, one, reason)
@@ -127,13 +127,14 @@ def _change(ask: Ask, one: Provider, action: Action, reason: str) -> str:
     return "effect"
 
 
-def _shown(ask: Ask, one: Provider, told: str, reason: str = "", status: int = 200) -> Response:
+def _shown(ask: Ask, one: Provider, told: str, reason: str = "", fault: str = "") -> Response:
+    """The page; `fault`: what is wrong with `reason`, beside its field."""
     other_vkn = one.mersis.startswith("0") and len(one.tin) == VKN_DIGITS and vkn_of(one.mersis) != one.tin
     changes = ask.desk.onboarding.providers.changes(one.id)
     return ask.page(
         "provider",
         place=PLACE,
-        status=status,
+        status=422 if fault else 200,
         one=one,
         other_vkn=other_vkn,
         changes=changes,
@@ -141,6 +142,7 @@ def _shown(ask: Ask, one: Provider, told: str, reason: str = "", status: int = 2
         labels=_LABELS,
         told=told,
         reason=reason,
+        fault=fault,
     )
 
 

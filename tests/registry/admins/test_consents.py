@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from filters.model import RecipientType, Status
@@ -77,6 +79,11 @@ async def test_what_cannot_be_meant_is_not_looked_up(rooms: Rooms) -> None:
             answer = await browser.post(path, **{**WHO, **wrong})
             assert answer.status_code == 422, wrong
             assert "Nothing was looked up" in answer.text
+            (field,) = re.findall(
+                r'<(?:input|select) id="(\w+)"[^>]* aria-invalid="true" aria-describedby="fault"', answer.text
+            )
+            assert field in (*wrong, "recipient"), "of an address that is none on another channel"
+            assert answer.text.count('<span class="fault" id="fault">') == 1
             assert "<b>@" not in answer.text
     assert audit_of(rooms.ledger.engine) == before
 

@@ -74,7 +74,8 @@ async def test_a_reason_is_required(rooms: Rooms) -> None:
         for reason in ("", "  ", "x" * (PROVIDER_REASON_CHARACTERS_MAX + 1)):
             status, page = await decide(browser, action, reason)
             assert status == 422
-            assert "a reason of 1 to 500 characters is required" in page
+            assert re.search(r'<textarea id="reason" [^>]*aria-invalid="true" aria-describedby="fault"', page)
+            assert '<span class="fault" id="fault">A reason of 1 to 500 characters is required.</span>' in page
     assert len(rooms.office.providers.changes(1)) == 1
 
 
