@@ -63,9 +63,15 @@ class Client:
     def __init__(self, port: int, system_id: str, password: str) -> None:
         self.answers: SimpleQueue[tuple[int, int, str]] = SimpleQueue()  # sequence number, status, id
         self.deliveries: list[tuple[bytes, str]] = []  # text, and the id in the TLV
-        self._smpp = smpplib.client.Client("127.0.0.1", port, timeout=1, allow_unknown_opt_params=True)
+        # A bind that was given up before its answer would be a second session of the account, and receive in its place.
+        self._smpp = smpplib.client.Client("127.0.0.1", port, timeout=60, allow_unknown_opt_params=True)
         self._smpp.connect()
-        self._smpp.bind_transceiver(system_id=system_id, password=password)
+        try:
+            self._smpp.bind_transceiver(system_id=system_id, password=password)
+        except BaseException:
+            self._smpp.disconnect()
+            raise
+        self._smpp._socket.settimeout(1)  # how soon the reading thread notices that it is over
         self._smpp.set_message_sent_handler(self._answered)
         self._smpp.set_message_received_handler(self._delivered)
         self._smpp.set_error_pdu_handler(lambda pdu: None)  # its own raises
