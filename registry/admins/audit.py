@@ -53,13 +53,16 @@ def write(
     connection.execute(insert(admin_audit).values({"at": utc(now), **bounded}))
 
 
-def newest(engine: Engine, skip: int, limit: int) -> list[Row]:
-    """What was done by admins, operators and the command line, newest first.
+def newest(engine: Engine, skip: int, limit: int, *, refused: bool = True) -> list[Row]:
+    """What was done by admins, operators and the command line, newest first; with `refused` logins, or without.
 
-    Of each table no more is read than could be shown: each is numbered in the order in which it was written.
+    Strangers write the latter, as many as they like: they must not hide what was done. Of each table no more is read
+    than could be shown: each is numbered in the order in which it was written.
     """
     change, most = provider_change.c, skip + limit
     ours = select(*(admin_audit.c[name] for name in Row._fields)).order_by(admin_audit.c.id.desc()).limit(most)
+    if not refused:
+        ours = ours.where(admin_audit.c.action != Action.REFUSED)
     decided = select(change.at, change.actor, change.action, change.state, change.provider, change.reason)
     decided = decided.order_by(change.seq.desc()).limit(most)
     clients = select(api_audit.c.at, api_audit.c.client, api_audit.c.action, api_audit.c.detail)

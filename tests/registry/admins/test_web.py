@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from registry import limits
-from registry.admins import pages
+from registry.admins import audit, pages
 from registry.admins.store import Role
 from registry.admins.web import REFUSED, origin_of
 from tests.registry.admins.support import AUDITOR, HASH, OPERATOR, URL, Rooms, audit_of
@@ -247,3 +247,23 @@ async def test_who_waits_is_bounded(rooms: Rooms, monkeypatch: pytest.MonkeyPatc
 )
 def test_origins_are_as_browsers_write_them(url: str, origin: str) -> None:
     assert origin_of(url) == origin
+
+
+async def test_refused_logins_cannot_hide_what_was_done(rooms: Rooms) -> None:
+    """Anybody may write them, and who did something may want it out of sight."""
+    browser = await rooms.logged_in()
+    with rooms.staff.admins.changing() as connection:
+        for _ in range(limits.ADMIN_PAGE_ROWS):
+            audit.write(connection, rooms.clock(), "nobody", audit.Action.REFUSED, "", "from 192.0.2.9")
+    assert "<td>login</td>" not in (await browser.get("/audit")).text
+    page = (await browser.get("/audit?refused=no")).text
+    assert "<td>login</td>" in page
+    assert "login-refused" not in page
+    for number in range(limits.ADMIN_PAGE_ROWS):
+        rooms.staff.admins.note(rooms.clock(), "admin:ayse", audit.Action.LOOKUP, f"brand {number} MESAJ")
+    older = re.search(r'rel="next" href="([^"]+)"', (await browser.get("/audit?refused=no")).text)
+    assert older is not None
+    page = (await browser.get(older[1].replace("&amp;", "&"))).text
+    assert "<td>login</td>" in page
+    assert "login-refused" not in page
+    assert (await browser.get("/audit?refused=x")).status_code == 404
