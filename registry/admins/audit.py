@@ -29,6 +29,7 @@ class Action(StrEnum):
     RECOVERY = "login-recovery"  # with a recovery code
     REFUSED = "login-refused"
     LOGOUT = "logout"
+    DENIED = "denied"  # an auditor tried to decide
     DOCUMENT = "document"  # an applicant's document was fetched
     LOOKUP = "look-up"  # of a recipient's consents
     REFUSAL = "refusal"  # a RET for a caller is about to be recorded; the ledger says that it was

@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.admins import audit_page, consents, pages, provider_pages
+from registry.admins import audit, audit_page, consents, pages, provider_pages
 from registry.admins.desk import Ask, Denied, Desk, May, Route
 from registry.admins.known import KnownBrowsers
 from registry.admins.logins import TOKEN_OCTETS, Logins, Session
@@ -108,6 +108,7 @@ class _Door:
             if route.method == "POST":
                 form = await self._form(request, token)
             if route.may is May.DECIDE and session.role is not Role.OPERATOR:
+                await self._in_thread(lambda: self._note_denied(session, route))
                 raise Denied(403, "Auditors read; an operator decides.")
             ask = Ask(self._desk, request, session, _csrf(token), form, self._desk.clock())
             return await self._in_thread(lambda: route.handler(ask))
@@ -172,6 +173,9 @@ class _Door:
         if session is None:
             raise _LoggedOut
         return session
+
+    def _note_denied(self, session: Session, route: Route) -> None:
+        self._desk.admins.note(self._desk.clock(), session.actor, audit.Action.DENIED, route.path)
 
     async def _form(self, request: Request, token: str) -> Mapping[str, str]:
         """The fields of a POST that comes from a form of ours. Raises Denied or BodyFault."""

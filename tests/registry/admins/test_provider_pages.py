@@ -124,6 +124,7 @@ async def test_an_auditor_reads_and_does_not_decide(rooms: Rooms) -> None:
     for path in ("/providers/1/decision", "/consents/refusal"):
         answer = await browser.post(path, action="approve", brand="1", channel="MESAJ", recipient="05550000001")
         assert answer.status_code == 403
+        assert audit_of(rooms.ledger.engine)[-1] == ("admin:mehmet", "denied", path.replace("1", "{number}"), "")
     assert rooms.office.providers.get(1).state is State.VERIFIED
     assert rooms.ledger.head() == 0
 
