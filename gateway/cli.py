@@ -41,6 +41,7 @@ from gateway.cli_journal import journal_app
 from gateway.cli_ledger import ledger_app
 from gateway.cli_national import NOT_REGISTERED, national_app, waits
 from gateway.cli_provider import provider_app
+from gateway.cli_subscription import subscription_app
 
 app = typer.Typer(help="Commercial messages go only where consent stands.", no_args_is_help=True, add_completion=False)
 app.command("import")(import_consents)
@@ -52,6 +53,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(national_app, name="national")
 app.add_typer(provider_app, name="provider")
+app.add_typer(subscription_app, name="subscription")
 app.command()(evidence)
 app.command()(backup)
 app.command()(restore)

@@ -39,7 +39,7 @@ KeptDigest = Annotated[
 
 @ledger_app.command()
 def verify(config: ConfigFile, kept: KeptDigest = "", as_json: AsJson = False) -> None:
-    """Compute the chain again; exit 1 when an event was changed or is missing."""
+    """Compute the chain again; exit 1 when an event was changed or is missing, or a quota's count is wrong."""
     if kept and not DIGEST.fullmatch(kept):
         fail("--digest: 64 hexadecimal digits, as the log and this command write them", EX_DATAERR)
     with reachable():
@@ -93,10 +93,13 @@ def retain(
 
 
 def computed(settings: Settings, kept: str = "") -> Checked:
-    """The chain of the ledger, with a bar of progress. Raises SQLAlchemyError or KeyMismatch."""
+    """The chain of the ledger and what quotas count, with a bar of progress. Raises SQLAlchemyError or KeyMismatch."""
+    from registry import subscription
     from registry.evidence import check
     from registry.service import open_ledger
 
     with open_ledger(settings) as ledger, progress_bar("entries") as bar:
         task = bar.add_task("computing", total=ledger.head(), done=0)
-        return check.verify(ledger.engine, kept, lambda seq: bar.update(task, completed=seq, done=seq))
+        found = check.verify(ledger.engine, kept, lambda seq: bar.update(task, completed=seq, done=seq))
+        found.faults += subscription.wrong(ledger)
+        return found

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table
 
-from registry.limits import COPY_ROWS_MIN
+from registry.limits import COPY_ROWS_MIN, QUERY_KEYS_MAX
 
 # the head of an array in binary (array_recv): dimensions, flags, type of the elements, how many, number of the first
 _ARRAY: Final = Struct("!iiIii").pack
@@ -43,6 +43,19 @@ def _packed(kind: int, values: Sequence[bytes]) -> bytes:
     for value in values:
         parts += (_LENGTH(len(value)), value)
     return b"".join(parts)
+
+
+def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
+    """The rows of a query that ends in a column's name, where that column is one of `values`.
+
+    Past SQLAlchemy's expanding IN, which costs three times as much as the query.
+    """
+    for start in range(0, len(values), QUERY_KEYS_MAX):
+        part = values[start : start + QUERY_KEYS_MAX]
+        if connection.dialect.name == "postgresql":
+            yield from connection.exec_driver_sql(f"{query} = ANY(%s)", (array(part),))
+        else:
+            yield from connection.exec_driver_sql(f"{query} IN (?{',?' * (len(part) - 1)})", tuple(part))
 
 
 class Bulk:

@@ -20,10 +20,9 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from filters.key import Fingerprinter
 from filters.model import Channel, RecipientType, Status
 from registry.awaiting import MISSING, UNREGISTERED, folded, waits
-from registry.bulk import Bulk, array
+from registry.bulk import Bulk, among
 from registry.evidence import actors, chain
 from registry.evidence.tables import recording, removal
-from registry.limits import QUERY_KEYS_MAX
 from registry.rules import Consent, Move, turkey_time
 from registry.schema import (
     EMBEDDED,
@@ -35,6 +34,7 @@ from registry.schema import (
     take_append_lock,
     upgrade,
 )
+from registry.subscription import Allowance, Subscriptions
 
 RECORDED: Final = "recorded"
 UNCHANGED: Final = "unchanged"
@@ -74,9 +74,16 @@ class Folds(NamedTuple):
 class Ledger:
     """One database of consents. Thread-safe; a method is one transaction and raises SQLAlchemyError."""
 
-    def __init__(self, engine: Engine, fingerprint: Fingerprinter, registering: Registering | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        fingerprint: Fingerprinter,
+        registering: Registering | None = None,
+        subscriptions: Subscriptions | None = None,
+    ) -> None:
         self._engine = engine
         self._registering = registering
+        self.subscriptions = subscriptions or Subscriptions()
         self._appending = appending(engine)
         self._bulk = Bulk(engine)
         self.fingerprint = fingerprint
@@ -90,11 +97,12 @@ class Ledger:
         *,
         refold: bool = False,
         registering: Registering | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> Ledger:
         """Open, migrate and check a ledger. Raises KeyMismatch unless `refold` allows to fold it with the new key."""
         engine = open_engine(url, data_dir)
         upgrade(engine)
-        ledger = cls(engine, Fingerprinter(fingerprint_key), registering)
+        ledger = cls(engine, Fingerprinter(fingerprint_key), registering, subscriptions)
         if not ledger._check_key():
             if not refold:
                 ledger.close()
@@ -107,7 +115,7 @@ class Ledger:
         """An empty ledger in a file of `data_dir`, for a while, with the same key."""
         engine = open_engine(EMBEDDED, data_dir)
         upgrade(engine)
-        return cls(engine, other.fingerprint)
+        return cls(engine, other.fingerprint, subscriptions=other.subscriptions)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -122,7 +130,7 @@ class Ledger:
         """One serialised transaction: what it reads is still true when it commits."""
         with self._appending.begin() as connection:
             take_append_lock(connection)
-            yield Append(connection, self._bulk, self._registering)
+            yield Append(connection, self._bulk, self.subscriptions, self._registering)
 
     def record(
         self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None, actor: str = ""
@@ -131,12 +139,14 @@ class Ledger:
 
         `actor` says by whom, for the evidence, in the words of `registry.evidence.actors`; "": nobody said.
         A rejection without a date (a closed line, a first TACIR record) counts from now, and only if none stands.
-        `judge(move, recorded)` sees the fold as it is just before the move and returns a code to refuse it.
+        `judge(move, recorded)` sees the fold as it is just before the move and returns a code to refuse it; what is
+        judged has to have room in its subscription, too (V13).
         """
         with self.append() as log:
             folds = log.folds({fingerprint for fingerprint, _ in entries})
             stood = frozenset(folds)
             known = log.known([move for fingerprint, move in entries if _differs(folds, fingerprint, move)])
+            allowance = None if judge is None else log.allowance(move.brand for _, move in entries)
             answers: list[str] = []
             recorded: list[tuple[bytes, Move, bool]] = []
             for fingerprint, move in entries:
@@ -152,6 +162,9 @@ class Ledger:
                     answers.append(UNCHANGED)
                     continue
                 if judge is not None and (code := judge(move, stands)) is not None:
+                    answers.append(code)
+                    continue
+                if allowance is not None and (code := allowance.take(move, stands and stands.status)) is not None:
                     answers.append(code)
                     continue
                 answers.append(RECORDED)
@@ -256,9 +269,16 @@ class Ledger:
 class Append:
     """The inside of one append transaction."""
 
-    def __init__(self, connection: Connection, bulk: Bulk, registering: Registering | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        bulk: Bulk,
+        subscriptions: Subscriptions,
+        registering: Registering | None = None,
+    ) -> None:
         self._connection = connection
         self._bulk = bulk
+        self._subscriptions = subscriptions
         self._registering = registering
         self._registered: Collection[int] = ()  # of the brands of the entries that are being written
 
@@ -270,6 +290,10 @@ class Append:
     def folds(self, fingerprints: Iterable[bytes]) -> dict[Key, Consent]:
         """What stands recorded under these fingerprints."""
         return _folds(self._connection, sorted(fingerprints))
+
+    def allowance(self, brands: Iterable[int]) -> Allowance | None:
+        """What these brands' subscriptions let be added in this transaction; None: as much as they like."""
+        return self._subscriptions.allowance(self._connection, brands)
 
     def known(self, moves: Sequence[Move]) -> set[Move]:
         """The moves that anybody ever recorded about the recipients of `moves`."""
@@ -326,11 +350,12 @@ class Append:
             recordings = list(chain.links(before, who, events))
             folds = _rows(winners)
         self._bulk.insert(self._connection, recording, recordings)
-        if stood is None:
-            self._bulk.upsert(self._connection, consent, folds)
-        else:  # what is new costs half
-            self._bulk.insert(self._connection, consent, [row for row in folds if row[:2] not in stood])
-            self._bulk.upsert(self._connection, consent, [row for row in folds if row[:2] in stood])
+        with self._subscriptions.kept(self._connection, (row[1] for row in events), winners):
+            if stood is None:
+                self._bulk.upsert(self._connection, consent, folds)
+            else:  # what is new costs half
+                self._bulk.insert(self._connection, consent, [row for row in folds if row[:2] not in stood])
+                self._bulk.upsert(self._connection, consent, [row for row in folds if row[:2] in stood])
         return seq
 
     def _waits(self, move: Move, origin: str) -> bool:
@@ -385,6 +410,7 @@ class Append:
                     folds[key] = move.consent._replace(status=status)
                     winners[key] = (status._value_, number)
             self._bulk.upsert(self._connection, consent, _rows(winners))
+        self._subscriptions.recount(self._connection)
         self._connection.execute(update(publication).values(key_check=fingerprint.check_value()))
 
 
@@ -430,19 +456,6 @@ def _changes(connection: Connection, keys: set[Key]) -> list[Change]:
     rows = among(connection, query, sorted({fingerprint for fingerprint, _ in keys}))
     found = (Change(bytes(row[0]), RecipientType(row[1]), Status(row[2])) for row in rows)
     return [change for change in found if (change.fingerprint, change.recipient_type) in keys]
-
-
-def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
-    """The rows of a query that ends in a column's name, where that column is one of `values`.
-
-    Past SQLAlchemy's expanding IN, which costs three times as much as the query.
-    """
-    for start in range(0, len(values), QUERY_KEYS_MAX):
-        part = values[start : start + QUERY_KEYS_MAX]
-        if connection.dialect.name == "postgresql":
-            yield from connection.exec_driver_sql(f"{query} = ANY(%s)", (array(part),))
-        else:
-            yield from connection.exec_driver_sql(f"{query} IN (?{',?' * (len(part) - 1)})", tuple(part))
 
 
 def moves_about(connection: Connection, recipients: Iterable[bytes]) -> set[Move]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from registry import subscription
 from registry.ledger import Entry, Judge, Ledger, moves_about
 
 
@@ -22,13 +23,23 @@ class Rehearsal:
     def __init__(self, real: Ledger, scratch: Ledger) -> None:
         self._real = real
         self._scratch = scratch
+        with real.engine.connect() as connection:
+            self._subscriptions = subscription.subscriptions(connection)
 
     def record(
         self, entries: Sequence[Entry], *, origin: str, now: datetime, judge: Judge | None = None, actor: str = ""
     ) -> list[str]:
         """See `Ledger.record`."""
         self._copy({move.recipient for _, move in entries}, now)
-        return self._scratch.record(entries, origin=origin, now=now, judge=judge, actor=actor)
+        if not self._subscriptions:
+            return self._scratch.record(entries, origin=origin, now=now, judge=judge, actor=actor)
+        with self._scratch.append() as log:
+            subscription.put(log.connection, self._subscriptions)
+        answers = self._scratch.record(entries, origin=origin, now=now, judge=judge, actor=actor)
+        with self._scratch.append() as log:  # what is copied next is held already
+            self._subscriptions = subscription.subscriptions(log.connection)
+            subscription.put(log.connection, ())
+        return answers
 
     def _copy(self, recipients: set[bytes], now: datetime) -> None:
         """What the real ledger holds about recipients that the other does not know yet."""

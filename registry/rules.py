@@ -55,6 +55,7 @@ REASONS: Final = {
     "H464": "MESAJ needs a telephone number",
     "H467": "the consent is older than three business days",
     "H486": "source HS_KARAR is not allowed for the first record of a recipient",
+    "H525": "the subscription's quota is used up",
 }
 
 VALIDATION: Final = {
@@ -70,10 +71,12 @@ VALIDATION: Final = {
     "V10": "H119",  # IYS_… is the national system's
     "V11": "H194",  # a key is once in a batch
     "V12": "H118",  # no other fields
+    "V13": "H525",  # no more than the subscription has (`registry.subscription`)
     "V14": "H178",  # two moves of one second are one: the second is not newer
 }
 """The rules by number, with the code of each. One test for each row and way in: tests/registry/test_ways_in.py."""
 LATE: Final = VALIDATION["V7"]
+QUOTA_REACHED: Final = VALIDATION["V13"]
 
 _CHANNELS = {channel.encode(): channel for channel in Channel}
 _TYPES = {b"": RecipientType.BIREYSEL} | {kind.encode(): kind for kind in RecipientType}

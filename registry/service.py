@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -45,7 +45,8 @@ from registry.publish import IndexStatus, Progress, Publisher, open_index
 from registry.publisher_loop import PublisherLoop
 from registry.rehearsal import rehearsal
 from registry.room import shortage
-from registry.sync.brands import registering
+from registry.subscription import Subscriptions
+from registry.sync.brands import approved, registering
 from registry.sync.loop import Sync
 from registry.sync.running import running as keeping_step
 from registry.sync.settings import National
@@ -83,6 +84,11 @@ class Settings:
         """Which brands' consents count only when the national system has taken them."""
         return registering(self.national) if self.national is not None else None
 
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Whose brands are whose, for quotas."""
+        return Subscriptions({code: brand.iys_code for code, brand in self.brands.items()}, approved)
+
 
 class Registry(NamedTuple):
     """The opened parts, each thread-safe."""
@@ -95,12 +101,8 @@ class Registry(NamedTuple):
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger alone, migrated and checked. Raises SQLAlchemyError or KeyMismatch."""
-    key, registering = settings.fingerprint_key, settings.registering
-    ledger = Ledger.open(settings.ledger, settings.data_dir, key, registering=registering)
-    try:
+    with closing(_ledger(settings)) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 @contextmanager
@@ -110,16 +112,23 @@ def open_registry(settings: Settings, *, refold: bool = False) -> Iterator[Regis
     Raises SQLAlchemyError, and KeyMismatch when the ledger was folded with another fingerprint key and `refold` does
     not allow to do it again. The index is not touched yet.
     """
-    key, registering = settings.fingerprint_key, settings.registering
-    ledger = Ledger.open(settings.ledger, settings.data_dir, key, refold=refold, registering=registering)
-    try:
+    with closing(_ledger(settings, refold=refold)) as ledger:
         writer = open_index(settings.index, settings.data_dir, ledger.fingerprint.check_value())
         try:
             yield Registry(ledger, writer, Publisher(ledger, writer))
         finally:
             writer.close()
-    finally:
-        ledger.close()
+
+
+def _ledger(settings: Settings, *, refold: bool = False) -> Ledger:
+    return Ledger.open(
+        settings.ledger,
+        settings.data_dir,
+        settings.fingerprint_key,
+        refold=refold,
+        registering=settings.registering,
+        subscriptions=settings.subscriptions,
+    )
 
 
 def import_csv(

@@ -3,7 +3,8 @@
 Actions: client-add, client-remove (by the command line), consent (one event of the ledger), consent-refused (an event
 that the national system would not take, see docs/national.md), retailer-add, retailer-remove, access-add,
 access-replace, access-remove (of retailers to consents: how many consents, and the retailers), push-add, push-remove,
-agreement. No address stands here: `event` leads to the ledger.
+agreement, quota (of a provider's subscription, by the command line). No address stands here: `event` leads to the
+ledger.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from filters.model import Channel, RecipientType, Status
-from registry.ledger import Ledger, among
+from registry.bulk import among
+from registry.ledger import Ledger
 from registry.limits import API_BATCHES_OPEN_MAX
 from registry.log import logger
 from registry.national.gather import TooMany

@@ -10,7 +10,7 @@ import time
 from typing import Any, Final
 
 from fastapi import FastAPI, Response
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from filters.model import Status
 from registry.limits import API_COUNT_SECONDS
@@ -18,9 +18,7 @@ from registry.national.errors import answer
 from registry.national.openapi import CODE, COUNT, TEXT, listed, shape
 from registry.national.routes import Call, Endpoint, add, brands_of
 from registry.national.state import Api
-from registry.schema import consent, consent_event
-
-Counts = dict[tuple[int, str], int]  # by brand and status
+from registry.subscription import Counts, counted
 
 _STATS: Final = shape(
     {
@@ -61,11 +59,8 @@ class Counted:
 
 def count_consents(engine: Engine) -> Counts:
     """Blocks, for about a second for each million."""
-    joined = consent.join(consent_event, consent_event.c.seq == consent.c.seq)
-    query = select(consent_event.c.brand, consent.c.status, func.count()).select_from(joined)
     with engine.connect() as connection:
-        rows = connection.execute(query.group_by(consent_event.c.brand, consent.c.status))
-        return {(brand, status): count for brand, status, count in rows}
+        return counted(connection)
 
 
 def _total(counts: Counts, brand: int) -> int:

@@ -146,7 +146,7 @@ FIELD_OF: Final = {
     **dict.fromkeys(("H111", "H117"), "type"),
     **dict.fromkeys(("H112", "H155", "H156", "H157", "H158", "H162", "H178", "H462", "H467"), "consentDate"),
     **dict.fromkeys(("H113", "H119", "H463", "H486"), "source"),
-    **dict.fromkeys(("H114", "H120", "H121", "H122", "H160", "H166", "H464"), "recipient"),
+    **dict.fromkeys(("H114", "H120", "H121", "H122", "H160", "H166", "H464", "H525"), "recipient"),
     **dict.fromkeys(("H116", "H170"), "recipientType"),
     **dict.fromkeys(("H174", "H175"), "status"),
     **dict.fromkeys(("H164", "H168", "H193", "H478"), "recipients"),

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from filters.model import Channel, RecipientType, Status
+from registry.bulk import among
 from registry.evidence import actors
 from registry.index.interface import IndexDown
-from registry.ledger import Append, Key, Ledger, among, dated, transaction_id
+from registry.ledger import Append, Key, Ledger, dated, transaction_id
 from registry.national.audit import Audited, write_audits
 from registry.national.standing import API, FIRST, REFUSED, REFUSED_FIRST, REFUSED_LATE, Standing, standings
 from registry.publish import Publisher
@@ -139,6 +140,7 @@ class _Turn:
         self._known = _known(log.connection, [one.move for one in additions if one.repeatable and self._differs(one)])
         wanted = {(one.move.brand, code) for one in additions for code in _retailers_of(one)}
         self._retailers_known = retailers.known(log.connection, wanted) if wanted else ()
+        self._allowance = log.allowance(one.move.brand for one in additions)
         self._written: list[tuple[str, Addition, bool]] = []  # (origin, addition, whether it becomes the fold)
 
     def add(self, addition: Addition) -> Added:
@@ -151,6 +153,8 @@ class _Turn:
             if (move.brand, retailer) not in self._retailers_known:
                 return Added(UNKNOWN_RETAILER, retailer=retailer)
         code = LATE if addition.late else fault(move, stands)
+        if code is None and self._allowance is not None:
+            code = self._allowance.fault(move, stands and stands.status)
         if code is None:
             self._take(addition, stands, API)
             return Added("", transaction_id(move).hex(), self._created)
@@ -195,6 +199,8 @@ class _Turn:
         if stands is not None and stands.origin not in REFUSED:  # this group may bring it again
             self._known[move._replace(**stands.consent._asdict())] = stands.created
         if wins:
+            if self._allowance is not None:
+                self._allowance.note(move, stands and stands.status)
             self._stands[addition.key] = Standing(move.consent, move.status, origin, self._recorded_at, 0)
 
     def _refuse(self, addition: Addition, stands: Standing | None) -> None:

@@ -16,7 +16,8 @@ import msgspec
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 
 from filters.model import Channel, RecipientType
-from registry.ledger import Key, Ledger, among
+from registry.bulk import among
+from registry.ledger import Key, Ledger
 from registry.limits import API_RETAILERS_MAX, API_SESSION_SECONDS
 from registry.national.audit import write_audit
 from registry.national.recorder import Addition

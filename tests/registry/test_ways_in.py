@@ -16,11 +16,13 @@ from registry.ledger import Ledger
 from registry.lines import COLUMNS, CsvError
 from registry.national.errors import status_of
 from registry.publish import Publisher
-from registry.rules import VALIDATION, Move
-from tests.registry.national.support import A1, BRAND, B, Served, codes, served
-from tests.registry.support import KEY, record
+from registry.rules import DATE_MIN, VALIDATION, Move
+from registry.subscription import Subscriptions, set_quota
+from tests.registry.national.support import A1, BRAND, IYS, B, Served, codes, served
+from tests.registry.support import KEY, NOW, record
 
 TAKEN = ""
+HELD = b"+905321122999"
 RET = {"status": "RET", "consentDate": "2026-03-04 09:30:00"}
 
 
@@ -31,6 +33,7 @@ class Row(NamedTuple):
     said: list[Mapping[str, Any]]
     stands: tuple[Status, str] | None = None  # before, with its date
     elsewhere: str | None = None  # what single additions and files answer where the rule is about batches alone
+    quota: int | None = None  # of the provider, who holds one consent beside what stands
 
 
 ROWS = [
@@ -46,6 +49,8 @@ ROWS = [
     Row("V10", [{"source": "IYS_WEB"}]),
     Row("V11", [{}, RET], elsewhere=TAKEN),
     Row("V12", [{"name": "x"}]),
+    Row("V13", [{}], quota=1),
+    Row("V13", [{"recipient": "+905321122998"}, {}], quota=2),
     Row("V14", [{"status": "RET"}], stands=(Status.ONAY, "2026-03-03 18:05:00")),
 ]
 GOOD = [
@@ -55,7 +60,16 @@ GOOD = [
     Row("V6", [{"consentDate": "2026-03-04 10:00:00"}]),
     Row("V7", [{"consentDate": "2026-02-27 00:00:00"}]),
     Row("V9", [{**RET, "source": "HS_KARAR"}], stands=(Status.ONAY, "2026-03-04 09:00:00")),
+    Row("V13", [{}], quota=100),
+    Row("V13", [{"consentDate": "2026-03-04 09:30:00"}], stands=(Status.ONAY, "2026-03-04 09:00:00"), quota=0),
+    Row("V13", [RET], stands=(Status.ONAY, "2026-03-04 09:00:00"), quota=0),
 ]
+
+
+@pytest.fixture
+def sqlite_ledger(sqlite_ledger: Ledger) -> Ledger:
+    """One that knows whose brands are whose."""
+    return Ledger(sqlite_ledger.engine, sqlite_ledger.fingerprint, subscriptions=Subscriptions({IYS: IYS, BRAND: IYS}))
 
 
 @pytest.fixture
@@ -122,6 +136,9 @@ def prepare(ledger: Ledger, row: Row) -> list[dict[str, Any]]:
         status, date = row.stands
         recipient = A1["recipient"].encode()
         record(ledger, Move(BRAND, Channel.MESAJ, recipient, RecipientType.BIREYSEL, status, "HS_WEB", date))
+    if row.quota is not None:
+        record(ledger, Move(IYS, Channel.MESAJ, HELD, RecipientType.BIREYSEL, Status.ONAY, "HS_WEB", DATE_MIN))
+        set_quota(ledger, IYS, row.quota, "user ayse", NOW)
     return [{**A1, **fields} for fields in row.said]
 
 
