@@ -19,8 +19,10 @@ from registry.importer import Importer
 from registry.ledger import RECORDED, UNCHANGED, Ledger
 from registry.rehearsal import rehearsal
 from registry.rules import QUOTA_REACHED, Move, declaration_fault
+from registry.service import open_ledger
 from registry.subscription import Allowance, Subscription, Subscriptions, set_quota
-from tests.registry.support import BRAND, HEADER, KEY, NOW, fingerprint, onay, record, ret
+from tests.registry.providers.support import Office
+from tests.registry.support import BRAND, HEADER, KEY, NOW, fingerprint, onay, record, ret, settings
 
 SUB, OTHER = BRAND + 1, BRAND + 2  # a sub-brand of the same provider; another provider's master brand
 OWNERS = {BRAND: BRAND, OTHER: OTHER}
@@ -240,6 +242,18 @@ def test_without_a_quota_nobody_asks_whose_brands_are_whose(ledger: Ledger) -> N
 
     free = Ledger(ledger.engine, ledger.fingerprint, subscriptions=Subscriptions(approved=never))
     assert declare(free, onay(1, DAY)) == [RECORDED]
+
+
+def test_a_brand_that_was_approved_is_its_providers(tmp_path: Path) -> None:
+    with open_ledger(settings(tmp_path / "data")) as ledger:
+        office = Office(ledger.engine)
+        provider = office.providers.get(office.approved())
+        assert provider.iys_code is not None
+        moves = [onay(index, DAY)._replace(brand=code) for index, code in enumerate(provider.codes)]
+        assert len(moves) > 1, "several brands"
+        limit(ledger, 1, provider.iys_code)
+        assert declare(ledger, *moves) == [RECORDED, *[QUOTA_REACHED] * (len(moves) - 1)]
+        assert limit(ledger, 1) == Subscription(BRAND, 1, 0), "of the configuration"
 
 
 def test_an_allowance_is_used_up_by_what_it_is_told() -> None:
