@@ -17,7 +17,7 @@ from registry.evidence import check
 from registry.evidence.tables import recording
 from registry.importer import Importer
 from registry.ledger import Ledger
-from registry.rules import REASONS
+from registry.rules import QUOTA_REACHED, REASONS
 from registry.schema import consent, consent_event
 from registry.service import import_csv, verify
 from tests.registry.support import BRAND, KEY, NOW, settings, write_csv
@@ -97,7 +97,7 @@ def test_both_databases_hold_the_same_afterwards(
             told.append((run.lines, run.recorded, run.unchanged, run.rejected, dict(run.reasons)))
             told.append(rejects.read_bytes() if run.rejected else b"")
     assert said[0] == said[1]
-    assert set(said[0][0][4]) == set(BAD) == set(REASONS)
+    assert set(said[0][0][4]) == set(BAD) == set(REASONS) - {QUOTA_REACHED}  # nobody has a quota here
     assert content(ledgers[0]) == content(ledgers[1])
     assert check.verify(ledgers[0].engine) == check.verify(ledgers[1].engine)
     for ledger in ledgers:
