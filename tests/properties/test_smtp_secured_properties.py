@@ -114,11 +114,15 @@ class Owner:
         self.hear(b"")
 
     def hear(self, octets: bytes) -> None:
+        self.session.receive(octets, 0.0)
+        self._act()
+
+    def secure(self) -> None:
+        self.session.secure(0.0)
+        self._act()
+
+    def _act(self) -> None:
         session = self.session
-        if octets == b"!":
-            session.secure(0.0)
-        else:
-            session.receive(octets, 0.0)
         while (event := session.next_event()) is not None:
             guarded = session.terms.tls_required and not session.secured
             assert not guarded or isinstance(event, StartTls | Fault), "where TLS is required nothing goes before it"
@@ -147,7 +151,10 @@ def after(state: str, *pieces: bytes) -> Owner:
     terms, steps = STATES[state]
     owner = Owner(terms)
     for step in steps:
-        owner.hear(step)
+        if step == b"!":
+            owner.secure()
+        else:
+            owner.hear(step)
     assert owner.session.state not in (State.CLOSED, State.HANDSHAKE), state
     owner.said = b""
     for piece in pieces:
