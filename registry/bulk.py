@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from struct import Struct
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
 
+from registry.arrays import array
 from registry.limits import COPY_ROWS_MIN, QUERY_KEYS_MAX
 
-# the head of an array in binary (array_recv): dimensions, flags, type of the elements, how many, number of the first
-_ARRAY: Final = Struct("!iiIii").pack
-_LENGTH: Final = Struct("!i").pack
-_BYTEA: Final = 17  # pg_type.dat
-_TEXT: Final = 25
-
 Rows = Sequence[tuple[Any, ...]]
-
-
-class Octets(bytes):
-    """A bytea[] as the server takes it (`registry.postgres`)."""
-
-
-class Texts(bytes):
-    """A text[] likewise."""
-
-
-def array(values: Sequence[Any]) -> Any:
-    """Values of one type, none of them NULL, for `= ANY(%s)` or `unnest(%s)`: octets and texts in a form that costs the
-    driver nothing."""
-    if values and isinstance(values[0], bytes):
-        return Octets(_packed(_BYTEA, values))
-    if values and isinstance(values[0], str):
-        return Texts(_packed(_TEXT, [value.encode() for value in values]))
-    return list(values)
-
-
-def _packed(kind: int, values: Sequence[bytes]) -> bytes:
-    parts = [_ARRAY(1, 0, kind, len(values), 1)]
-    for value in values:
-        parts += (_LENGTH(len(value)), value)
-    return b"".join(parts)
 
 
 def among(connection: Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from psycopg.pq import Format
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from registry.bulk import Octets, Texts
+from registry.arrays import Octets, Texts
 
 _BYTEA_ARRAY: Final = 1001  # pg_type.dat; they are the same in every PostgreSQL
 _TEXT_ARRAY: Final = 1009

@@ -72,7 +72,9 @@ def application(values: Mapping[str, str], faults: Sequence[Fault]) -> str:
     """The form, with what was typed in and what is wrong with it. The signatory's number is not repeated."""
     by_field: dict[str, list[Told]] = {}
     for fault in faults:
-        by_field.setdefault(str(fault.location[-1]), []).append(Told(_TURKISH.get(fault.code, fault.code), _english(fault)))
+        by_field.setdefault(str(fault.location[-1]), []).append(
+            Told(_TURKISH.get(fault.code, fault.code), _english(fault))
+        )
     kept = {name: value for name, value in values.items() if name != "tckn"}
     return pages.render("provider_apply", values=kept, faults=by_field)
 

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import bulk
-from registry.bulk import Bulk, among, array
+from registry.arrays import array
+from registry.bulk import Bulk, among
 from registry.evidence.tables import recording, removed_event
 from registry.limits import COPY_ROWS_MIN
 from registry.schema import open_engine
