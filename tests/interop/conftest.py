@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.demo.house import House
-from gateway.demo.messages import BRAND, CONSENTS
+from gateway.demo import house as demo
+from gateway.demo.messages import BRAND
 from tests.conftest import RedisServer
 from tests.forked import izinli
 
 
-def _import_consents(house: House) -> None:
+def _import_consents(house: demo.House) -> None:
     consents = house.directory / "consents.csv"
-    consents.write_text(CONSENTS, encoding="utf-8")
+    consents.write_text(demo.CONSENTS, encoding="utf-8")
     done = izinli("import", "-c", house.config.path, "--brand", BRAND, consents)
     assert done.returncode == 0, done.stderr
 
@@ -23,7 +23,7 @@ def _import_consents(house: House) -> None:
 def imports() -> Iterator[None]:
     """All houses import the same dozen consents before they are served; `test_demo.py` shows one doing it itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(House, "import_consents", _import_consents)
+        patch.setattr(demo.House, "import_consents", _import_consents)
         yield
 
 
