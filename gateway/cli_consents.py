@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -28,6 +28,9 @@ from gateway.cli_common import (
     reachable,
     settings_of,
 )
+
+if TYPE_CHECKING:
+    from registry.importer import ImportResult
 
 BrandCode = Annotated[int, typer.Option("--brand", help="İYS brand code.")]
 
@@ -56,7 +59,6 @@ def import_consents(
 
     from registry.ledger import KeyMismatch
     from registry.lines import CsvError
-    from registry.rules import REASONS
     from registry.service import import_csv
     from registry.transition import TooLate
 
@@ -89,19 +91,27 @@ def import_consents(
     if as_json:
         print_json(asdict(result))
     else:
-        console.print(
-            ("dry run, nothing is recorded: " if dry_run else "")
-            + f"{result.lines:,} lines: {result.recorded:,} recorded, {result.unchanged:,} unchanged, "
-            f"{result.rejected:,} rejected"
-        )
-        for code, lines in sorted(result.reasons.items(), key=lambda reason: -reason[1]):
-            console.print(f"  {lines:>9,}  {code or '–':<5} {REASONS[code]}")
+        _print_summary(result, dry_run=dry_run)
     if result.reject_path is not None:
         errors.print(f"rejected lines, with line number and reason: {escape(str(result.reject_path))}")
     if result.index_fault:
         errors.print(f"recorded, but the index does not know it yet: {escape(result.index_fault)}")
     if result.rejected or result.index_fault:
         sys.exit(EX_DATAERR if result.rejected else EX_UNAVAILABLE)
+
+
+def _print_summary(result: ImportResult, *, dry_run: bool) -> None:
+    from registry.rules import REASONS
+
+    console.print(
+        ("dry run, nothing is recorded: " if dry_run else "")
+        + f"{result.lines:,} lines: {result.recorded:,} recorded, {result.unchanged:,} unchanged, "
+        f"{result.rejected:,} rejected"
+    )
+    for code, lines in sorted(result.reasons.items(), key=lambda reason: -reason[1]):
+        console.print(f"  {lines:>9,}  {code or '–':<5} {REASONS[code]}")
+    if result.honoured:
+        console.print(f"  {result.honoured:>9,}  of these are refusals by citizens, and count here all the same")
 
 
 def export_consents(

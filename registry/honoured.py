@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from filters.model import Status
-from registry.ledger import Entry
+from registry.ledger import RECORDED, Entry
 from registry.national.standing import DECLARED_FIRST, DECLARED_LATE
 from registry.rules import VALIDATION, Consent, Move
 
@@ -24,14 +24,15 @@ _UNKNOWN: Final = "unknown"
 _NOT_NEWER: Final = "not newer"
 
 
-def honour(ledger: Recorder, refused: Sequence[Entry], *, now: datetime, actor: str) -> None:
-    """Record rejections that were refused. Raises SQLAlchemyError."""
+def honour(ledger: Recorder, refused: Sequence[Entry], *, now: datetime, actor: str) -> int:
+    """Record rejections that were refused; how many count that did not before. Raises SQLAlchemyError."""
     if not refused:
-        return
+        return 0
     answers = ledger.record(refused, origin=DECLARED_LATE, now=now, judge=_after_an_onay, actor=actor)
     first = [entry for entry, answer in zip(refused, answers, strict=True) if answer == _UNKNOWN]
     if first:
-        ledger.record(first, origin=DECLARED_FIRST, now=now, judge=_of_nobody, actor=actor)
+        answers += ledger.record(first, origin=DECLARED_FIRST, now=now, judge=_of_nobody, actor=actor)
+    return answers.count(RECORDED)
 
 
 def _after_an_onay(move: Move, recorded: Consent | None) -> str | None:

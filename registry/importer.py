@@ -50,6 +50,7 @@ class ImportResult:
     reject_path: Path | None  # None: no line was rejected
     index_fault: str  # why the index does not know all this yet, "" when it does
     reasons: Mapping[str, int] = field(default_factory=dict)  # rejected lines by code (`registry.rules.REASONS`)
+    honoured: int = 0  # rejections among the rejected lines that count here all the same
 
 
 class Recorder(Protocol):
@@ -87,7 +88,7 @@ class Importer:
         self._judge = declaration_fault if declare else None
         oldest = oldest_declaration(now) if declare else ""
         self._job = Job(b"", brand, turkey_time(now), declare, oldest, fingerprint_key)
-        self.lines = self.recorded = self.unchanged = self.rejected = 0
+        self.lines = self.recorded = self.unchanged = self.rejected = self.honoured = 0
         self.reasons: Counter[str] = Counter()  # rejected lines by code
 
     def run(self, path: Path, rejects: Path, progress: Progress | None = None) -> None:
@@ -114,7 +115,7 @@ class Importer:
         if self._judge is not None:
             pairs = zip(parsed.entries, answers, strict=True)
             first = [entry for entry, answer in pairs if answer in NOT_TAKEN]
-            honour(self._ledger, first + parsed.late, now=self._now, actor=self._actor)
+            self.honoured += honour(self._ledger, first + parsed.late, now=self._now, actor=self._actor)
         recorded, unchanged = answers.count(RECORDED), answers.count(UNCHANGED)
         bad = parsed.bad
         if recorded + unchanged < len(answers):

@@ -159,7 +159,9 @@ def import_csv(
         run.run(path, reject_path, progress)
         fault = "" if dry_run else importer.bring_up_to_date(registry.publisher)
     written = reject_path if run.rejected else None
-    return ImportResult(run.lines, run.recorded, run.unchanged, run.rejected, written, fault, dict(run.reasons))
+    return ImportResult(
+        run.lines, run.recorded, run.unchanged, run.rejected, written, fault, dict(run.reasons), run.honoured
+    )
 
 
 def export_csv(settings: Settings, brand: int, out: TextIO, progress: Callable[[int], None]) -> int:

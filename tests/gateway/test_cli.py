@@ -78,6 +78,8 @@ def test_a_dry_run_and_an_export(config: Path, tmp_path: Path) -> None:
     again = izinli("export", "-c", config, *BRAND, out)
     assert (again.returncode, "File exists" in again.stderr) == (73, True), "what is there stays"
     assert izinli("export", "-c", config, *BRAND, "-").stdout == HEADER + good
+    consents.write_text(HEADER + good.replace("ONAY", "RET"))
+    assert "1  of these are refusals" in izinli("import", "-c", config, *BRAND, "--declare", consents).stdout
 
 
 @pytest.mark.interop

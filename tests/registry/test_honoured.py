@@ -102,7 +102,7 @@ def test_a_dry_run_honours_nothing(sqlite_ledger: Ledger, tmp_path: Path) -> Non
     with rehearsal(sqlite_ledger) as dry:
         run = Importer(dry, KEY, BRAND, now=NOW, declare=True)
         run.run(path, rejects)
-    assert run.rejected == 2
+    assert (run.rejected, run.honoured) == (2, 1), "the second says nothing new"
     assert origins(sqlite_ledger) == []
 
 
