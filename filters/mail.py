@@ -53,7 +53,6 @@ class MailPlan:
     _extra: int  # index of the piece that takes the extra header fields
     _holes: tuple[tuple[int, Fill | None], ...]
     kept: frozenset[int]  # indices of the pieces that are whole lines of the message, as they came
-    _received: int  # octets of the message as it came
     _link_length: int  # the longest link there is room for
     header_only: Seal | None = None  # why nothing but header fields is put in, so that the notice is not shown
 
@@ -81,11 +80,6 @@ class MailPlan:
         """
         kept = self.kept
         return b"".join([piece for index, piece in enumerate(pieces) if index not in kept])
-
-    def growth_max(self, link_length: int) -> int:
-        """The most octets a copy with a link this long has more than the message received (extra headers apart)."""
-        # An equals sign is the octet that takes most room: three in quoted-printable.
-        return max(0, sum(map(len, self._filled(b"=" * link_length, b""))) - self._received)
 
     def _filled(self, link: bytes, extra_headers: bytes) -> list[Piece]:
         pieces = list(self._pieces)
@@ -190,7 +184,7 @@ def _assemble(message: bytes, edits: list[Edit], link_length: int) -> MailPlan:
         position = edit.end
     if position < len(message):
         pieces += _received(message, position, len(message), len(pieces), kept)
-    return MailPlan(tuple(pieces), extra, tuple(holes), frozenset(kept), len(message), link_length)
+    return MailPlan(tuple(pieces), extra, tuple(holes), frozenset(kept), link_length)
 
 
 def _received(message: bytes, start: int, end: int, index: int, kept: set[int]) -> list[Piece]:
