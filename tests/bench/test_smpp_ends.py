@@ -163,7 +163,7 @@ def stranger() -> Iterator[Stranger]:
     def serve(answer: Callable[[int], bytes]) -> None:
         peer, _ = door.accept()
         inbox = wire.Inbox()
-        with peer, suppress(ConnectionResetError):  # who has failed does not read the rest
+        with peer, suppress(ConnectionError):  # who has failed does not read the rest
             while read := peer.recv_into(inbox.room()):
                 inbox.stop += read
                 done = 0
