@@ -117,10 +117,14 @@ class Postfix:
         self._run(require("postqueue"), "-c", str(self._config), "-f")
 
     def queued(self) -> list[str]:
-        """Queue ids of what it still holds, deferred or under way."""
-        places = ("incoming", "active", "deferred", "maildrop", "hold")
+        """Queue ids of what it still holds, deferred or under way.
+
+        A file is renamed from one place to another meanwhile, and must not be missed: the places are looked at in the
+        order of its way, and where it goes back to once more.
+        """
+        places = ("maildrop", "hold", "incoming", "deferred", "active", "deferred")
         return sorted(
-            path.name for place in places for path in (self.directory / "queue" / place).rglob("*") if path.is_file()
+            {path.name for place in places for path in (self.directory / "queue" / place).rglob("*") if path.is_file()}
         )
 
     def log(self) -> str:
