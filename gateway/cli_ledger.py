@@ -94,12 +94,12 @@ def retain(
 
 def computed(settings: Settings, kept: str = "") -> Checked:
     """The chain of the ledger and what quotas count, with a bar of progress. Raises SQLAlchemyError or KeyMismatch."""
-    from registry import subscription
+    from registry import quotas
     from registry.evidence import check
     from registry.service import open_ledger
 
     with open_ledger(settings) as ledger, progress_bar("entries") as bar:
         task = bar.add_task("computing", total=ledger.head(), done=0)
         found = check.verify(ledger.engine, kept, lambda seq: bar.update(task, completed=seq, done=seq))
-        found.faults += subscription.wrong(ledger)
+        found.faults += quotas.wrong(ledger)
         return found

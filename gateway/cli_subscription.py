@@ -22,7 +22,7 @@ def quota(
     consents: Annotated[str, typer.Argument(metavar="N|none", help="So many, or as many as it likes.")],
 ) -> None:
     """Refuse declared consents above N, together of all its brands (H525); at once, in every process."""
-    from registry import subscription
+    from registry import quotas
     from registry.evidence import actors
     from registry.service import open_ledger
 
@@ -31,8 +31,8 @@ def quota(
     limit = None if consents == NONE else int(consents)
     with reachable(), open_ledger(control(config)) as ledger:
         try:
-            found = subscription.set_quota(ledger, iys_code, limit, actors.operator(), datetime.now(UTC))
-        except subscription.Unknown:
+            found = quotas.set_quota(ledger, iys_code, limit, actors.operator(), datetime.now(UTC))
+        except quotas.Unknown:
             fail(f"{iys_code}: no [[brand]] has this iys_code, and none was approved with it", EX_DATAERR)
     if found is None:
         console.print(f"iysCode {iys_code} has no quota")

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from filters.model import Status
-from registry.ledger import RECORDED, Entry
+from registry.append import Entry
+from registry.ledger import RECORDED
 from registry.national.standing import DECLARED_FIRST, DECLARED_LATE
 from registry.rules import VALIDATION, Consent, Move
 

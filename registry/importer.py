@@ -25,10 +25,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from filters.workdays import oldest_in_time
 from registry import sheet
 from registry.ahead import parse, parse_ahead
+from registry.append import Entry
 from registry.evidence import actors
 from registry.honoured import NOT_TAKEN, honour
 from registry.index.interface import IndexDown
-from registry.ledger import RECORDED, UNCHANGED, Entry, Judge
+from registry.ledger import RECORDED, UNCHANGED, Judge
 from registry.limits import AHEAD_BYTES_MIN, IMPORT_LINE_BYTES_MAX
 from registry.lines import Bad, Batch, CsvError, Job, Parsed, read_batches, read_header, readable
 from registry.publish import Publisher

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from filters.key import Fingerprinter
 from filters.model import Status
-from registry.ledger import Entry
+from registry.append import Entry
 from registry.limits import IMPORT_BATCH_LINES, IMPORT_LINE_BYTES_MAX
 from registry.rules import LATE, Line, LineRules, Move
 

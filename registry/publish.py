@@ -18,10 +18,11 @@ from typing import Final
 from filters.index_url import IndexUrl
 from filters.layout import FAMILY_OF, INDEX_FILE, MEMBER_STATUS
 from registry import ledger as facts
+from registry.append import Key
 from registry.index.embedded import SqliteIndexWriter
 from registry.index.interface import Build, Change, Facts, IndexDown, IndexState, IndexUnusable, IndexWriter
 from registry.index.shared import RedisIndexWriter
-from registry.ledger import Folds, Key, Ledger
+from registry.ledger import Folds, Ledger
 from registry.limits import (
     BEAT_SECONDS,
     BUILD_CHUNK_MEMBERS,

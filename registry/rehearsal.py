@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from registry import subscription
-from registry.ledger import Entry, Judge, Ledger, moves_about
+from registry.append import Entry, moves_about
+from registry.ledger import Judge, Ledger
 
 
 class Rehearsal:

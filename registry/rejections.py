@@ -21,10 +21,11 @@ from filters.address import canonical_email, canonical_msisdn
 from filters.handover import BRANDS_MAX, PATH, bearer
 from filters.link import BRAND_MAX
 from filters.model import Channel, RecipientType, Status
+from registry.append import Entry, Key
 from registry.evidence import actors
 from registry.forms import BodyFault, read_body
 from registry.index.interface import IndexDown
-from registry.ledger import Entry, Key, Ledger
+from registry.ledger import Ledger
 from registry.limits import RETRY_SECONDS
 from registry.publish import Publisher
 from registry.rules import HS_SOURCES, Move

@@ -27,13 +27,14 @@ from registry.admins import serving
 from registry.admins.desk import Desk
 from registry.admins.serving import AdminPages
 from registry.admins.web import create_app as create_admin_app
+from registry.append import Registering
 from registry.background import Timed, Watch, Worker
 from registry.citizen import create_app
 from registry.evidence.daily import Daily
 from registry.export import export
 from registry.importer import Importer, ImportResult
 from registry.index.interface import IndexState, IndexWriter
-from registry.ledger import Ledger, Registering
+from registry.ledger import Ledger
 from registry.limits import FAULT_SECONDS, PUBLISHER_STOP_SECONDS, RETAIN_FIRST_SECONDS
 from registry.national.app import beside, create_api
 from registry.national.rates import Rates

@@ -10,20 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Table, delete, func, insert, select, update
 
-from filters.model import Channel, Status
+from filters.model import Status
 from registry.bulk import among
-from registry.evidence import actors
-from registry.national.audit import write_audit
 from registry.rules import QUOTA_REACHED, Move
-from registry.schema import consent, consent_event, metadata, snapshot
-
-if TYPE_CHECKING:
-    from registry.ledger import Key, Ledger
+from registry.schema import consent, consent_event, metadata
 
 subscription = Table(
     "subscription",
@@ -38,10 +32,6 @@ Approved = Callable[[Connection], Mapping[int, int]]
 Counts = dict[tuple[int, str], int]  # keys by brand and status
 
 _RET: Final = Status.RET
-
-
-class Unknown(Exception):
-    """No brand belongs to this iysCode."""
 
 
 class Subscription(NamedTuple):
@@ -100,17 +90,22 @@ class Subscriptions:
         return Allowance(mine, left) if mine else None
 
     @contextmanager
-    def kept(self, connection: Connection, brands: Iterable[int], keys: Collection[Key]) -> Iterator[None]:
-        """Keep `held` true of these brands' providers while the block writes the folds of `keys`."""
+    def kept(
+        self, connection: Connection, brands: Iterable[int], keys: Collection[tuple[bytes, str]]
+    ) -> Iterator[None]:
+        """Keep `held` true of these brands' providers while the block writes the folds of `keys`.
+
+        A key is a fingerprint and a recipient type.
+        """
         quotas = {one.iys_code for one in subscriptions(connection)}
         mine = self._among(connection, quotas, brands) if quotas else {}
         if not mine:
             yield
             return
         fingerprints = sorted({fingerprint for fingerprint, _ in keys})
-        before = _held_of(connection, fingerprints)
+        before = held_of(connection, fingerprints)
         yield
-        after = _held_of(connection, fingerprints)
+        after = held_of(connection, fingerprints)
         for brand, owner in mine.items():
             if more := after[brand] - before[brand]:
                 change = update(subscription).where(subscription.c.iys_code == owner)
@@ -136,32 +131,6 @@ class Subscriptions:
         return {brand: owners[brand] for brand in set(brands) if owners.get(brand) in quotas}
 
 
-def set_quota(ledger: Ledger, iys_code: int, quota: int | None, actor: str, now: datetime) -> Subscription | None:
-    """Let a provider hold so many consents from now on; None: as many as it likes. Returns what stands then.
-
-    It is counted beside the writers, who wait only while what was recorded meanwhile is looked at. Raises Unknown (no
-    brand is this provider's) or SQLAlchemyError.
-    """
-    known = ledger.subscriptions
-    head = ledger.head()
-    with snapshot(ledger.engine) as before:
-        held = known.held(before)[iys_code] if quota is not None else 0
-        with ledger.append() as log:
-            mine = {brand for brand, owner in known.owners(log.connection).items() if owner == iys_code}
-            if quota is not None and not mine:
-                raise Unknown(str(iys_code))
-            log.connection.execute(delete(subscription).where(subscription.c.iys_code == iys_code))
-            detail = f"iysCode {iys_code}: {'none' if quota is None else quota}"
-            write_audit(log.connection, actors.written(actor), "quota", now, detail=detail)
-            if quota is None:
-                return None
-            touched = _touched(ledger, log.connection, head, mine)
-            then, earlier = _held_of(log.connection, touched), _held_of(before, touched)
-            held += sum(then[brand] - earlier[brand] for brand in mine)
-            log.connection.execute(insert(subscription).values(iys_code=iys_code, quota=quota, held=held))
-    return Subscription(iys_code, quota, held)
-
-
 def subscriptions(connection: Connection) -> list[Subscription]:
     """Every provider with a quota, by iysCode. Raises SQLAlchemyError."""
     rows = connection.exec_driver_sql("SELECT iys_code, quota, held FROM subscription ORDER BY iys_code")
@@ -173,19 +142,6 @@ def put(connection: Connection, rows: Iterable[Subscription]) -> None:
     connection.execute(delete(subscription))
     for row in rows:
         connection.execute(insert(subscription).values(row._asdict()))
-
-
-def wrong(ledger: Ledger) -> list[str]:
-    """Where `held` is not what a count finds. Raises SQLAlchemyError."""
-    with snapshot(ledger.engine) as connection:
-        noted = subscriptions(connection)
-        held = ledger.subscriptions.held(connection) if noted else Counter[int]()
-    return [
-        f"subscription of iysCode {one.iys_code}: {one.held} consents are noted and {held[one.iys_code]} are held; "
-        "setting its quota again counts them"
-        for one in noted
-        if one.held != held[one.iys_code]
-    ]
 
 
 def counted(connection: Connection) -> Counts:
@@ -200,18 +156,10 @@ def _held(status: Status | None) -> bool:
     return status is not None and status is not _RET
 
 
-def _held_of(connection: Connection, fingerprints: Sequence[bytes]) -> Counter[int]:
+def held_of(connection: Connection, fingerprints: Sequence[bytes]) -> Counter[int]:
     """How many of the keys of these fingerprints are held, by brand."""
     query = (
         "SELECT e.brand FROM consent f JOIN consent_event e ON e.seq = f.seq "
         f"WHERE f.status <> '{_RET.value}' AND f.fingerprint"
     )
     return Counter(row[0] for row in among(connection, query, fingerprints))
-
-
-def _touched(ledger: Ledger, connection: Connection, after: int, brands: Collection[int]) -> list[bytes]:
-    """The fingerprints of these brands that events behind one are about."""
-    event = consent_event.c
-    query = select(event.brand, event.channel, event.recipient).where(event.seq > after)
-    touched = (row for row in connection.execute(query) if row.brand in brands)
-    return sorted({ledger.fingerprint(one.brand, Channel(one.channel), one.recipient.encode()) for one in touched})

@@ -14,9 +14,10 @@ from sqlalchemy import select
 
 from filters.model import Status
 from filters.transition import Window, window_of
+from registry.append import move_of
 from registry.awaiting import EXISTING, REVIEWED
 from registry.evidence import actors
-from registry.ledger import Ledger, move_of
+from registry.ledger import Ledger
 from registry.limits import REVIEWS_ENDED_AT_ONCE
 from registry.rules import TURKEY, Move
 from registry.schema import consent, consent_event

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.append import newest
 from registry.evidence import actors, retention
 from registry.evidence.clock import ClockInDoubt
-from registry.ledger import Ledger, newest
+from registry.ledger import Ledger
 from registry.limits import RETAIN_AGAIN_SECONDS, RETAIN_SECONDS
 from registry.log import logger
 

@@ -22,12 +22,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, bindparam, column, delete, inspect, select, table
 
 from filters.model import Channel, Status
+from registry.append import Append, newest
 from registry.bulk import among
 from registry.evidence import actors, chain, clock, lifetime
 from registry.evidence.chain import Removal
 from registry.evidence.lifetime import RULE, Cutoff, Record
 from registry.evidence.tables import recording, removal, removed_event
-from registry.ledger import Append, Ledger, newest
+from registry.ledger import Ledger
 from registry.limits import QUERY_KEYS_MAX, RETAIN_ENDINGS
 from registry.schema import consent, consent_event, snapshot
 

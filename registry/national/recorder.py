@@ -16,10 +16,11 @@ from typing import Final, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from filters.model import Channel, RecipientType, Status
+from registry.append import Append, Key
 from registry.bulk import among
 from registry.evidence import actors
 from registry.index.interface import IndexDown
-from registry.ledger import Append, Key, Ledger, dated, transaction_id
+from registry.ledger import Ledger, dated, transaction_id
 from registry.national.audit import Audited, write_audits
 from registry.national.standing import API, FIRST, REFUSED, REFUSED_FIRST, REFUSED_LATE, Standing, standings
 from registry.publish import Publisher

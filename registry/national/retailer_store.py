@@ -16,8 +16,9 @@ import msgspec
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 
 from filters.model import Channel, RecipientType
+from registry.append import Key
 from registry.bulk import among
-from registry.ledger import Key, Ledger
+from registry.ledger import Ledger
 from registry.limits import API_RETAILERS_MAX, API_SESSION_SECONDS
 from registry.national.audit import write_audit
 from registry.national.recorder import Addition

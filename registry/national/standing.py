@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from filters.model import Status
+from registry.append import Key
 from registry.bulk import among
-from registry.ledger import Key
 from registry.rules import Consent, turkey_time
 
 API: Final = "api"

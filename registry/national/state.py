@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from filters.index_url import IndexUrl
 from filters.model import Brand, Channel, RecipientType
+from registry.append import Key
 from registry.background import Watch
 from registry.index.nodes import Servers
-from registry.ledger import Key, Ledger
+from registry.ledger import Ledger
 from registry.limits import (
     API_GROUP_MAX,
     API_SESSION_SECONDS,

@@ -14,8 +14,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select
 
 from filters.model import RecipientType, Status
+from registry.append import Append, Key
 from registry.awaiting import NATIONAL, REGISTERED, UNREGISTERED
-from registry.ledger import RECORDED, Append, Key, Ledger
+from registry.ledger import RECORDED, Ledger
 from registry.limits import QUERY_KEYS_MAX, SYNC_FORGET_ROWS, SYNC_MOVES_DAYS, SYNC_UPLOADS_DAYS
 from registry.national.standing import standings
 from registry.publish import Publisher

@@ -17,10 +17,11 @@ from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
 from filters.model import Status
 from filters.workdays import due
+from registry.append import Key, move_of
 from registry.awaiting import MISSING, UNREGISTERED, is_ours
 from registry.bulk import among
 from registry.importer import oldest_declaration
-from registry.ledger import Key, Ledger, move_of
+from registry.ledger import Ledger
 from registry.limits import SYNC_SCAN_EVENTS
 from registry.national.moves import last_seq
 from registry.rules import (

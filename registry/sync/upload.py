@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from filters.model import Channel, RecipientType, Status
-from registry.ledger import Ledger, move_of
+from registry.append import move_of
+from registry.ledger import Ledger
 from registry.limits import (
     SYNC_BACKOFF_SECONDS_MAX,
     SYNC_BATCH_CONSENTS,

@@ -15,8 +15,9 @@ import pytest
 from bench import registry_load, rows
 from bench.registry_steady import CONNECTIONS, steady
 from filters.key import KEY_BYTES
+from registry.append import Entry
 from registry.importer import Importer
-from registry.ledger import RECORDED, Entry
+from registry.ledger import RECORDED
 from registry.lines import COLUMNS, Columns
 from registry.rules import LineRules, turkey_time
 from tests.waiting import eventually

@@ -12,15 +12,16 @@ import pytest
 from sqlalchemy import Connection, text
 
 from filters.model import RecipientType, Status
-from registry import backup, subscription
+from registry import backup, quotas, subscription
 from registry.awaiting import REGISTERED
 from registry.evidence import retention
 from registry.importer import Importer
 from registry.ledger import RECORDED, UNCHANGED, Ledger
+from registry.quotas import set_quota
 from registry.rehearsal import rehearsal
 from registry.rules import QUOTA_REACHED, Move, declaration_fault
 from registry.service import open_ledger
-from registry.subscription import Allowance, Subscription, Subscriptions, set_quota
+from registry.subscription import Allowance, Subscription, Subscriptions
 from tests.registry.providers.support import Office
 from tests.registry.support import BRAND, HEADER, KEY, NOW, fingerprint, onay, record, ret, settings
 
@@ -72,7 +73,7 @@ def limit(ledger: Ledger, quota: int | None, provider: int = BRAND) -> Subscript
 
 def held(ledger: Ledger) -> dict[int, int]:
     """By iysCode; and it is what a count finds."""
-    assert subscription.wrong(ledger) == []
+    assert quotas.wrong(ledger) == []
     with ledger.engine.connect() as connection:
         return {one.iys_code: one.held for one in subscription.subscriptions(connection)}
 
@@ -173,7 +174,7 @@ def test_a_quota_can_be_changed_and_taken_away_and_it_is_said_by_whom(ledger: Le
     assert declare(ledger, onay(3, DAY), onay(4, DAY)) == [RECORDED, QUOTA_REACHED]
     assert limit(ledger, None) is None
     assert declare(ledger, onay(4, DAY)) == [RECORDED]
-    with pytest.raises(subscription.Unknown):
+    with pytest.raises(quotas.Unknown):
         limit(ledger, 1, SUB)
     assert held(ledger) == {}
     with ledger.engine.connect() as connection:
@@ -187,7 +188,7 @@ def test_a_wrong_count_is_told_and_counted_anew_with_the_fold(ledger: Ledger, op
     limit(ledger, 5)
     with ledger.append() as log:
         subscription.put(log.connection, [Subscription(BRAND, 5, 7)])
-    (fault,) = subscription.wrong(ledger)
+    (fault,) = quotas.wrong(ledger)
     assert f"iysCode {BRAND}: 7 consents are noted and 2 are held" in fault
     assert held(opening(KEY[::-1])) == {BRAND: 2}
 

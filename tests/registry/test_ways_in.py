@@ -16,8 +16,9 @@ from registry.ledger import Ledger
 from registry.lines import COLUMNS, CsvError
 from registry.national.errors import status_of
 from registry.publish import Publisher
+from registry.quotas import set_quota
 from registry.rules import DATE_MIN, VALIDATION, Move
-from registry.subscription import Subscriptions, set_quota
+from registry.subscription import Subscriptions
 from tests.registry.national.support import A1, BRAND, IYS, B, Served, codes, served
 from tests.registry.support import KEY, NOW, record
 
