@@ -26,11 +26,13 @@ from gateway.cli_common import (
     fail,
     keys_of,
     load_config,
+    operator,
     print_json,
     reachable,
+    secret_of,
     settings_of,
 )
-from gateway.config import Config, read_secret
+from gateway.config import Config
 
 if TYPE_CHECKING:
     from registry.admins.store import Admins, Enrolment
@@ -68,7 +70,7 @@ def add(
     password, hashed = _password(password_file)
     with _admins(loaded) as admins:
         try:
-            new = admins.add(name, Role(role.value), hashed, _now(), _operator())
+            new = admins.add(name, Role(role.value), hashed, datetime.now(UTC), operator())
         except AdminExists:
             fail(f"there is an admin {name} already; see: izinli admin reset", EX_DATAERR)
         except ValueError as error:
@@ -99,7 +101,7 @@ def reset(config: ConfigFile, name: Name, password_file: PasswordFile = None) ->
     """A new secret and new recovery codes (and a new password, with a file); the old ones and all sessions end."""
     hashed = None if password_file is None else _password(password_file)[1]
     with _admins(load_config(config)) as admins:
-        new = admins.reset(name, hashed, _now(), _operator())
+        new = admins.reset(name, hashed, datetime.now(UTC), operator())
     console.print(f"reset: {escape(name)}")
     _show(name, new, "")
 
@@ -108,7 +110,7 @@ def reset(config: ConfigFile, name: Name, password_file: PasswordFile = None) ->
 def disable(config: ConfigFile, name: Name) -> None:
     """Let nobody in by this name; its sessions end at once."""
     with _admins(load_config(config)) as admins:
-        admins.set_disabled(name, True, _now(), _operator())
+        admins.set_disabled(name, True, datetime.now(UTC), operator())
     console.print(f"disabled: {escape(name)}")
 
 
@@ -116,7 +118,7 @@ def disable(config: ConfigFile, name: Name) -> None:
 def enable(config: ConfigFile, name: Name) -> None:
     """The end of `disable`."""
     with _admins(load_config(config)) as admins:
-        admins.set_disabled(name, False, _now(), _operator())
+        admins.set_disabled(name, False, datetime.now(UTC), operator())
     console.print(f"enabled: {escape(name)}")
 
 
@@ -124,7 +126,7 @@ def enable(config: ConfigFile, name: Name) -> None:
 def remove(config: ConfigFile, name: Name) -> None:
     """Take an admin away; what it did stays in the audit."""
     with _admins(load_config(config)) as admins:
-        admins.remove(name, _now(), _operator())
+        admins.remove(name, datetime.now(UTC), operator())
     console.print(f"removed: {escape(name)}")
 
 
@@ -152,10 +154,7 @@ def _password(path: Path | None) -> tuple[str, Hash]:
     if path is None:
         said = secrets.token_urlsafe(_CHANCE_OCTETS).encode()
     else:
-        try:
-            said = read_secret(path)
-        except (OSError, ValueError) as error:
-            fail(f"{path}: {error}", EX_DATAERR)
+        said = secret_of(path)
         if mode := open_to(path):
             errors.print(escape(f"caution: {path}: others than its owner have access (mode {mode:04o}); chmod 600"))
         if len(said) < PASSWORD_OCTETS_MIN:
@@ -183,13 +182,3 @@ def _show(name: str, new: Enrolment, password: str) -> None:
         console.print(f"  {'recovery codes' if at == 0 else '':14}  {code}", soft_wrap=True)
     if console.is_terminal:
         segno.make(uri, error="l").terminal(compact=True)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _operator() -> str:
-    from registry.evidence import actors
-
-    return actors.operator()

@@ -25,9 +25,10 @@ from gateway.cli_common import (
     load_config,
     print_json,
     reachable,
+    secret_of,
     settings_of,
 )
-from gateway.config import Config, read_secret
+from gateway.config import Config
 
 if TYPE_CHECKING:
     from registry.national.access import Access
@@ -54,11 +55,7 @@ def add(
     grants = _grants(loaded, brand)
     if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable() or " " in name:
         fail(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters and no blank", EX_DATAERR)
-    try:
-        password = read_secret(password_file)
-    except (OSError, ValueError) as error:
-        fail(f"{password_file}: {error}", EX_DATAERR)
-    hashed = make(password, secrets.token_bytes(SALT_OCTETS))
+    hashed = make(secret_of(password_file), secrets.token_bytes(SALT_OCTETS))
     with _access(loaded, create=True) as access:
         try:
             access.add(name, hashed, grants, datetime.now(UTC))

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from filters.model import Brand
 from gateway import keys
-from gateway.config import Config, ConfigError, load
+from gateway.config import Config, ConfigError, load, read_secret
 from gateway.config.national import Known
 from gateway.toml import Problem
 
@@ -143,6 +143,24 @@ def national_of(config: Config, key: bytes) -> National | None:
 def control(path: Path) -> Settings:
     config = load_config(path)
     return settings_of(config, keys_of(config, create=False))
+
+
+# who asks, and with which secret
+
+
+def operator() -> str:
+    """Who is at the command line, for the evidence."""
+    from registry.evidence import actors
+
+    return actors.operator()
+
+
+def secret_of(path: Path) -> bytes:
+    """The first line of a file; one that cannot be a password ends the command."""
+    try:
+        return read_secret(path)
+    except (OSError, ValueError) as error:
+        fail(f"{path}: {error}", EX_DATAERR)
 
 
 # what a person sees

@@ -30,6 +30,7 @@ from gateway.cli_common import (
     fail,
     keys_of,
     load_config,
+    operator,
     print_json,
     progress_bar,
     reachable,
@@ -81,7 +82,7 @@ def _canonical(recipient: str, channel: Channel | None) -> tuple[str, Sequence[C
 
 def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Sequence[Channel]) -> Report:
     """Raises SQLAlchemyError or KeyMismatch."""
-    from registry.evidence import actors, folds, history
+    from registry.evidence import folds, history
     from registry.service import open_ledger
 
     settings = settings_of(config, keys)
@@ -104,7 +105,7 @@ def _report(config: Config, keys: Keys, brand: int, recipient: str, channels: Se
     known = config.brands.get(brand)
     return Report(
         made_at=made_at,
-        made_by=actors.operator(),
+        made_by=operator(),
         version=version("izinli"),
         brand=brand,
         brand_name=known.name if known else "",

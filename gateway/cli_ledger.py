@@ -20,6 +20,7 @@ from gateway.cli_common import (
     console,
     control,
     fail,
+    operator,
     print_json,
     progress_bar,
     reachable,
@@ -66,7 +67,7 @@ def retain(
     as_json: AsJson = False,
 ) -> None:
     """Take out consents that ended more than three years ago; the registry does it daily by itself."""
-    from registry.evidence import actors, retention
+    from registry.evidence import retention
     from registry.evidence.clock import ClockInDoubt
     from registry.service import open_ledger
 
@@ -75,7 +76,7 @@ def retain(
             fail("another process is at it; the ledger was not changed by this one", EX_TEMPFAIL)
         with progress_bar("events") as bar:
             task = bar.add_task("removing", total=None, done=0)
-            who = f"ledger retain, {actors.operator()}"
+            who = f"ledger retain, {operator()}"
 
             def advance(events: int) -> None:
                 bar.update(task, done=events)

@@ -24,11 +24,12 @@ from gateway.cli_common import (
     fail,
     keys_of,
     load_config,
+    operator,
     print_json,
     reachable,
+    secret_of,
     settings_of,
 )
-from gateway.config import read_secret
 
 if TYPE_CHECKING:
     from registry.service import Settings
@@ -51,7 +52,6 @@ def add(
     push_password_file: Annotated[Path | None, typer.Option(help="Its first line is that user's password.")] = None,
 ) -> None:
     """Keep a brand in step from now on; for one that was added before: with these logins."""
-    from registry.evidence import actors
     from registry.providers.vault import Vault
     from registry.sync import brands
 
@@ -68,7 +68,7 @@ def add(
             fail("keys/provider.key is missing, which passwords are sealed with; izinli serve makes it", EX_CONFIG)
         ours = _iys_code_of(settings, engine, brand)
         wanted = brands.Added(brand, iys_code or ours, brand_code or brand, login, push)
-        brands.add(engine, Vault(national.key), wanted, actors.operator(), datetime.now(UTC))
+        brands.add(engine, Vault(national.key), wanted, operator(), datetime.now(UTC))
     console.print(f"brand {brand} is kept in step as {wanted.brand_code} of {wanted.iys_code}")
 
 
@@ -148,9 +148,9 @@ def _login(user_option: str, user: str, file_option: str, path: Path | None) -> 
         fail(f"{user_option} and {file_option} belong together", EX_DATAERR)
     if path is None:
         return None
+    password = secret_of(path)
     try:
-        password = read_secret(path)
         password.decode()
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
         fail(f"{path}: {error}", EX_DATAERR)
     return Login(user, password)

@@ -25,6 +25,7 @@ from gateway.cli_common import (
     fail,
     keys_of,
     load_config,
+    operator,
     print_json,
     reachable,
     settings_of,
@@ -111,7 +112,7 @@ def confirm(
     from registry.providers.states import Way
 
     with _office(config) as office:
-        state = office.service.proofs.confirm_by_hand(number, Way(way.value), _now(), _operator(), reason)
+        state = office.service.proofs.confirm_by_hand(number, Way(way.value), datetime.now(UTC), operator(), reason)
     console.print(f"confirmed: provider {number} is {state}")
 
 
@@ -130,7 +131,7 @@ def approve(
     with _office(config) as office, _delivery(credentials_file) as deliver:
         service, engine = office.service, office.registry.ledger.engine
         codes = approval.Codes(office.config.registry.onboarding.codes_from, office.config.brands)
-        one = approval.approve(engine, service.providers, number, codes, _now(), (_operator(), reason))
+        one = approval.approve(engine, service.providers, number, codes, datetime.now(UTC), (operator(), reason))
         service.brands.refresh()
         console.print(f"approved: provider {number}, iysCode {one.iys_code}")
         for name, code in one.brands:
@@ -190,7 +191,7 @@ def _office(path: Path) -> Iterator[_Office]:
 
 
 def _change(office: _Office, number: int, action: Action, reason: str) -> None:
-    state = office.service.providers.change(number, action, _now(), _operator(), reason)
+    state = office.service.providers.change(number, action, datetime.now(UTC), operator(), reason)
     console.print(f"recorded: provider {number} is {state}")
 
 
@@ -232,20 +233,10 @@ def _give_credentials(office: _Office, one: Provider, deliver: int | None) -> No
             os.write(deliver, f"user = {given.user}\npassword = {given.password}\n".encode())
             os.fsync(deliver)
 
-    given = approval.give_user(office.registry.ledger.engine, one, _now(), _operator(), keep)
+    given = approval.give_user(office.registry.ledger.engine, one, datetime.now(UTC), operator(), keep)
     if deliver is None:
         console.print(f"API user      {given.user}")
         console.print(f"API password  {given.password}    (it is shown this once)", soft_wrap=True)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _operator() -> str:
-    from registry.evidence import actors
-
-    return actors.operator()
 
 
 def _told(one: Provider) -> dict[str, Any]:

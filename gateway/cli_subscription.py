@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli_common import EX_DATAERR, AsJson, ConfigFile, console, control, fail, print_json, reachable
+from gateway.cli_common import EX_DATAERR, AsJson, ConfigFile, console, control, fail, operator, print_json, reachable
 
 NONE = "none"
 DIGITS_MAX = 15  # no database minds such a number
@@ -23,7 +23,6 @@ def quota(
 ) -> None:
     """Refuse declared consents above N, together of all its brands (H525); at once, in every process."""
     from registry import quotas
-    from registry.evidence import actors
     from registry.service import open_ledger
 
     if consents != NONE and not (consents.isascii() and consents.isdigit() and len(consents) <= DIGITS_MAX):
@@ -31,7 +30,7 @@ def quota(
     limit = None if consents == NONE else int(consents)
     with reachable(), open_ledger(control(config)) as ledger:
         try:
-            found = quotas.set_quota(ledger, iys_code, limit, actors.operator(), datetime.now(UTC))
+            found = quotas.set_quota(ledger, iys_code, limit, operator(), datetime.now(UTC))
         except quotas.Unknown:
             fail(f"{iys_code}: no [[brand]] has this iys_code, and none was approved with it", EX_DATAERR)
     if found is None:
