@@ -44,5 +44,5 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.run $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist bench/work izinli.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist izinli.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,22 +9,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.contract.sources import ROOT, sources
+
 SHIPPED = ("filters", "gateway", "registry")
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
-
-
-def sources(*directories: str) -> list[Path]:
-    found = [
-        path
-        for directory in directories
-        for path in sorted((ROOT / directory).rglob("*.py"))
-        if ROOT / "bench/work" not in path.parents
-    ]
-    assert found, "no source was read: the check would pass for the wrong reason"
-    return found
 
 
 def functions(path: Path) -> Iterator[tuple[str, int, int]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.contract.sources import ROOT, sources
+
 PLANES = ("filters", "gateway", "registry")
 HOUSE = {*PLANES, "bench", "tests"}
 
@@ -38,11 +39,6 @@ IO = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "u
 
 # The two planes meet in data. The command line starts both.
 BOTH_PLANES = "cli"
-
-
-def sources(*directories: str) -> list[Path]:
-    found = (path for directory in directories for path in sorted((ROOT / directory).rglob("*.py")))
-    return [path for path in found if ROOT / "bench/work" not in path.parents]
 
 
 def imported(path: Path) -> Iterator[tuple[str, int]]:
