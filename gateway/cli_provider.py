@@ -255,7 +255,7 @@ def _told(one: Provider) -> dict[str, Any]:
 
 
 def _print(one: Provider, document: Path, changes: list[Change]) -> None:
-    from registry.providers.numbers import cautions
+    from registry.numbers import cautions
     from registry.providers.states import Way
 
     proven = {way: "confirmed" if one.confirmed[way] else "not confirmed" for way in Way}

@@ -16,9 +16,9 @@ from registry.admins.desk import Ask, Denied, May, Route, whole
 from registry.index.interface import IndexDown
 from registry.limits import ADMIN_PAGE_ROWS, PROVIDER_REASON_CHARACTERS_MAX
 from registry.national.access import ClientExists
+from registry.numbers import cautions
 from registry.providers import approval
 from registry.providers.documents import DIRECTORY
-from registry.providers.numbers import VKN_DIGITS, vkn_of
 from registry.providers.states import CONFIRMS, LIFE, Action, NotNow, State, Way
 from registry.providers.store import Provider, Refused, Unknown
 
@@ -129,14 +129,13 @@ def _change(ask: Ask, one: Provider, action: Action, reason: str) -> str:
 
 def _shown(ask: Ask, one: Provider, told: str, reason: str = "", fault: str = "") -> Response:
     """The page; `fault`: what is wrong with `reason`, beside its field."""
-    other_vkn = one.mersis.startswith("0") and len(one.tin) == VKN_DIGITS and vkn_of(one.mersis) != one.tin
     changes = ask.desk.onboarding.providers.changes(one.id)
     return ask.page(
         "provider",
         place=PLACE,
         status=422 if fault else 200,
         one=one,
-        other_vkn=other_vkn,
+        cautions=cautions(one.mersis, one.tin),
         changes=changes,
         actions=_fitting(ask, one),
         labels=_LABELS,

@@ -15,12 +15,12 @@ from filters.model import RecipientType, Status
 from registry.limits import API_LIST_OCTETS_MAX, API_RECIPIENTS_MAX
 from registry.national.consent_body import shown
 from registry.national.errors import answer, refused
-from registry.national.numbers import vkn_of_mersis
 from registry.national.openapi import CODE, RECIPIENT, TEXT, listed, shape
 from registry.national.routes import Call, Endpoint, add
 from registry.national.standing import Standing
 from registry.national.state import Api
 from registry.national.status import CHANNELS, TYPES, read_recipients
+from registry.numbers import vkn_of
 
 NOT_FOUND: Final = 404
 _BRAND = shape({"brandCode": CODE, "name": TEXT, "iysCode": CODE, "title": TEXT})
@@ -77,7 +77,7 @@ async def brands_of_tin(call: Call) -> Response:
     told = [
         {"brandCode": brand.code, "name": brand.name, "iysCode": brand.iys_code, "title": brand.title}
         for brand in mine
-        if vkn_of_mersis(brand.mersis) == tin
+        if vkn_of(brand.mersis) == tin
     ]
     if not told:
         raise refused("X440", "tin", status=NOT_FOUND)

@@ -13,11 +13,11 @@ from registry.limits import API_BODY_OCTETS_MAX, API_RETAILER_CHARACTERS_MAX
 from registry.national.consent_body import shown
 from registry.national.errors import Fault, NationalError, answer, refused
 from registry.national.history import paging
-from registry.national.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_vkn
 from registry.national.openapi import CODE, COUNT, TEXT, listed, shape
 from registry.national.retailer_store import Details, Repeated, Retailer, RetailerStore, TooManyRetailers
 from registry.national.routes import Call, Endpoint, add
 from registry.national.state import Api
+from registry.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_vkn
 
 PATH: Final = "/sps/{iysCode}/brands/{brandCode}/retailers"
 FIELDS: Final = ("title", "name", "tckn", "tin", "city", "town", "mersis", "alias", "mobile", "status")

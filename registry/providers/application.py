@@ -26,9 +26,9 @@ from registry.limits import (
     PROVIDER_TITLE_CHARACTERS_MAX,
 )
 from registry.national.errors import Fault
+from registry.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_tin
 from registry.providers.documents import kind_of
 from registry.providers.free_mail import is_free
-from registry.providers.numbers import MERSIS_DIGITS, TCKN_DIGITS, VKN_DIGITS, is_mersis, is_tckn, is_tin
 
 _MOBILE: Final = re.compile(r"\+905[0-9]{9}")
 _ONE_I: Final = str.maketrans("Iİı", "iii")

@@ -67,6 +67,14 @@ async def test_an_operator_decides_and_each_step_says_who(rooms: Rooms) -> None:
     assert "API client-add" in audit
 
 
+async def test_what_no_check_digit_says_is_a_caution(rooms: Rooms) -> None:
+    rooms.office.apply()
+    rooms.office.apply(mersis="8867713444958600")
+    browser = await rooms.logged_in()
+    assert "caution" not in (await browser.get("/providers/1")).text
+    assert "older form" in (await browser.get("/providers/2")).text
+
+
 async def test_a_reason_is_required(rooms: Rooms) -> None:
     rooms.office.apply()
     browser = await rooms.logged_in()

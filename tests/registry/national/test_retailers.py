@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, insert, select
 
 from registry.ledger import Ledger
 from registry.limits import API_RETAILERS_MAX, API_THREADS_WAITING_MAX
-from registry.national.numbers import is_mersis, is_tckn, is_vkn
 from registry.national.stored import api_retailer, api_retailer_access
 from registry.national.tables import api_audit
+from registry.numbers import is_mersis, is_tckn, is_vkn
 from tests.registry.national.support import BRAND, CLIENT, IYS, READER, STRANGER, B, Served, codes
 
 PATH = f"{B}/retailers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.providers.numbers import cautions, is_mersis, is_tckn, is_tin, is_vkn
+from registry.numbers import cautions, is_mersis, is_tckn, is_tin, is_vkn
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Numbers that the state gives, by their check digits: VKN (companies' tax number), TCKN (citizens), MERSİS.
+"""Numbers that the state gives, by their check digits: VKN (companies' tax number), TCKN (citizens), MERSİS. Pure.
 
 The formulas are the ones the national system's API applies (İYS API 3.2.0, H226, H227, H243); MERSİS has no check digit
 of its own, but where it begins with 0 the next ten digits are the company's VKN.
