@@ -16,18 +16,22 @@ from filters.model import Brand, Channel
 
 _HERE: Final = Path(__file__).parent
 _STYLE: Final = (_HERE / "static" / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _DOTS: Final = "•••"
 
-HEADERS: Final = {
-    "cache-control": "no-store",
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-robots-tag": "noindex, nofollow",
-    "content-language": "tr, en",
-}
+
+def headers_of(style: str) -> dict[str, str]:
+    """What no page of ours goes without: in no cache, frame or search engine; with this one style, and no script."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return {
+        "cache-control": "no-store",
+        "content-security-policy": f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'",
+        "x-content-type-options": "nosniff",
+        "x-robots-tag": "noindex, nofollow",
+    }
+
+
+HEADERS: Final = {**headers_of(_STYLE), "referrer-policy": "no-referrer", "content-language": "tr, en"}
 """On every page. The token is in the address, so no page may send it on, keep it or be framed."""
 
 _CHANNELS: Final = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,19 +13,14 @@ from registry.admins.logins import Session
 
 _STATIC: Final = Path(pages.__file__).parent / "static"
 _STYLE: Final = "".join((_STATIC / name).read_text(encoding="utf-8") for name in ("style.css", "admin.css"))
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 HOME: Final = "/providers"
 
 HEADERS: Final = {
-    "cache-control": "no-store",
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    **pages.headers_of(_STYLE),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "same-origin",  # with no-referrer browsers would hide the origin of our own forms from us
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "x-robots-tag": "noindex, nofollow",
 }
 """On every answer."""
 HTTPS_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
